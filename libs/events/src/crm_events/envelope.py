@@ -1,0 +1,151 @@
+"""The envelope around every event: a CloudEvents 1.0 document in structured mode.
+
+Source of the format: CloudEvents 1.0 core and its JSON format. What is stored is what is published (docs/adr/0002).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID, uuid5
+
+from pydantic import TypeAdapter, ValidationError
+
+from crm_events.adapter import AdapterRecord
+from crm_events.event import Event, Instant, Sealed
+from crm_events.registry import Registry
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+STRUCTURED = "application/cloudevents+json"
+"""The content type of a structured-mode record."""
+
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
+_REASON_LENGTH = 1_000
+
+
+class UnreadableEventError(ValueError):
+    """A document that claims to be an event of ours and is not."""
+
+
+class UnknownEventError(LookupError):
+    """An event of a type that this release does not know; a tolerant reader passes over it."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__(f"no event type {type_name!r} is known to this release")
+        self.type_name = type_name
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[E_co]):
+    """An event in its envelope.
+
+    `subject` is the stream (aggregate) id, `sequence` the aggregate's version after the event, counted from 1; an
+    adapter's record has sequence 0. `time` is when it was recorded. `correlation` names the whole story, `causation`
+    the command or event that led to this one.
+    """
+
+    id: UUID
+    source: str
+    subject: UUID
+    sequence: int
+    time: datetime
+    actor: str
+    correlation: str
+    causation: str
+    data: E_co
+
+
+def event_id(stream: UUID, sequence: int) -> UUID:
+    """The id of an event follows from its place, so publishing it again is recognisable."""
+    return uuid5(stream, str(sequence))
+
+
+def to_document(recorded: Recorded[Event]) -> dict[str, Any]:
+    """The CloudEvents document of an event; `data` holds JSON types only."""
+    document = {
+        "specversion": "1.0",
+        "id": str(recorded.id),
+        "source": recorded.source,
+        "type": recorded.data.type_name(),
+        "subject": str(recorded.subject),
+        "time": recorded.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "correlationid": recorded.correlation,
+        "causationid": recorded.causation,
+        "actor": recorded.actor,
+        "data": recorded.data.model_dump(mode="json", exclude_none=True),
+    }
+    if recorded.sequence:
+        document["sequence"] = str(recorded.sequence)
+    return document
+
+
+def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[Event]:
+    """Read an event.
+
+    Raises UnknownEventError for a type not in the registry, UnreadableEventError for anything malformed.
+    """
+    try:
+        type_name = _text(document, "type")
+        event_class = registry.find(type_name)
+        if event_class is None:
+            raise UnknownEventError(type_name)
+        data = event_class.model_validate(document["data"])
+        source = _text(document, "source")
+        recorded_id, subject, sequence = _place(document, data, source)
+        _check_seal(data, recorded_id)
+        return Recorded(
+            id=recorded_id,
+            source=source,
+            subject=subject,
+            sequence=sequence,
+            time=_INSTANT.validate_python(_text(document, "time")),
+            actor=_text(document, "actor", ""),
+            correlation=_text(document, "correlationid", ""),
+            causation=_text(document, "causationid", ""),
+            data=data,
+        )
+    except ValidationError as refusal:
+        raise UnreadableEventError(_reasons(refusal)) from refusal
+    except KeyError as missing:
+        raise UnreadableEventError(f"attribute {missing} is missing from the CloudEvents document") from missing
+    except UnreadableEventError:
+        raise
+    except (TypeError, ValueError, AttributeError) as malformed:
+        raise UnreadableEventError(f"not a CloudEvents document of ours: {type(malformed).__name__}") from malformed
+
+
+def _text(document: Mapping[str, Any], attribute: str, default: str | None = None) -> str:
+    """CloudEvents attributes are text; anything else would fail far from here, in whoever takes it for text."""
+    value = document[attribute] if default is None else document.get(attribute, default)
+    if not isinstance(value, str):
+        raise UnreadableEventError(f"the CloudEvents attribute {attribute} must be text")
+    return value
+
+
+def _place(document: Mapping[str, Any], data: Event, source: str) -> tuple[UUID, UUID, int]:
+    """Id, stream and sequence.
+
+    An adapter chooses its record's id as it likes; the platform knows the record by source and external id.
+    """
+    if isinstance(data, AdapterRecord):
+        identity = data.identity(source)
+        return identity, identity, 0
+    return UUID(_text(document, "id")), UUID(_text(document, "subject")), int(_text(document, "sequence"))
+
+
+def _check_seal(data: Event, recorded_id: UUID) -> None:
+    block = data.personal
+    if isinstance(block, Sealed) and block.event != recorded_id:
+        raise UnreadableEventError("the personal block was sealed for another event")
+
+
+def _reasons(refusal: ValidationError) -> str:
+    """Where and why a document was refused, without the values: they may be personal.
+
+    Bounded and printable: the names of unknown members are an adapter's, and the reason is logged and stored.
+    """
+    errors = refusal.errors(include_url=False, include_input=False, include_context=False)
+    reasons = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'data'}: {e['msg']}" for e in errors)
+    return "".join(c if c.isprintable() else "?" for c in reasons[:_REASON_LENGTH])

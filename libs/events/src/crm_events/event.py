@@ -1,0 +1,119 @@
+"""What every event is: frozen, past tense, versioned, with at most one personal block."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+
+def _to_utc_milliseconds(instant: datetime) -> datetime:
+    try:
+        instant = instant.astimezone(UTC)
+    except OverflowError as outside:
+        raise ValueError("outside the years 1 to 9999 in UTC") from outside
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_to_utc_milliseconds)]
+"""A moment in UTC, to the millisecond: what every store behind the platform keeps exactly."""
+
+
+class Value(BaseModel):
+    """A part of an event. Readers are tolerant: a member they do not know is passed over (docs/adr/0002)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Sealed(Value):
+    """A personal block as it is stored: AES-256-GCM under the data subject's key (docs/adr/0005).
+
+    `event` is the id of the event that the block belongs to; with `subject` and `key` it is the associated data, so
+    a block does not open anywhere but in its own event. `box` is base64 of nonce (12 bytes), ciphertext and tag.
+    """
+
+    event: UUID
+    subject: UUID
+    key: UUID
+    box: str
+
+
+class _PersonalBlock:
+    """Marks the field that is sealed before its event is stored."""
+
+
+Block = TypeVar("Block", bound=BaseModel)
+Personal = Annotated[Sealed | Block, Field(union_mode="left_to_right"), _PersonalBlock()]
+"""The personal block of an event: open where it is decided, sealed wherever it is stored."""
+
+
+class Event(BaseModel):
+    """A fact of the business. Never edited once released: a change is a new version (docs/adr/0002).
+
+    `occurred_at` is when it was true; when it was recorded stands in the envelope.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    context: ClassVar[str]
+    version: ClassVar[int] = 1
+    public: ClassVar[bool] = True
+    personal_field: ClassVar[str | None] = None
+    _personal_class: ClassVar[type[BaseModel] | None] = None
+
+    occurred_at: Instant
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        personal = [
+            name for name, field in cls.model_fields.items() if _is_personal((field.annotation, *field.metadata))
+        ]
+        if len(personal) > 1:
+            raise TypeError(
+                f"{cls.__name__} has {len(personal)} personal blocks ({', '.join(personal)}); an event has one at most"
+            )
+        cls.personal_field = personal[0] if personal else None
+        cls._personal_class = _block_class(cls.model_fields[personal[0]].annotation) if personal else None
+
+    @classmethod
+    def type_name(cls) -> str:
+        """The CloudEvents `type`: crm.<context>.<Name>.v<version>."""
+        return f"crm.{cls.context}.{cls.__name__}.v{cls.version}"
+
+    @property
+    def personal(self) -> BaseModel | None:
+        """The personal block, open or `Sealed`; None where the event has none."""
+        return getattr(self, self.personal_field) if self.personal_field else None
+
+    @classmethod
+    def personal_class(cls) -> type[BaseModel]:
+        """What the personal block is when it is open."""
+        if cls._personal_class is None:
+            raise TypeError(f"{cls.__name__} has no personal block")
+        return cls._personal_class
+
+    def with_personal(self, block: BaseModel) -> "Event":
+        """The same event with its personal block replaced by its sealed or opened form."""
+        if self.personal_field is None:
+            raise TypeError(f"{type(self).__name__} has no personal block")
+        return self.model_copy(update={self.personal_field: block})
+
+    def data_subject(self, stream: UUID) -> UUID:
+        """Whose key seals the personal block; `stream` is the id of the aggregate that records the event."""
+        return stream
+
+
+def _is_personal(annotations: tuple[Any, ...]) -> bool:
+    return any(isinstance(a, _PersonalBlock) or _is_personal(get_args(a)) for a in annotations)
+
+
+def _block_class(annotation: Any) -> type[BaseModel] | None:
+    """The open block's class in `Personal[Block]`, wherever it is nested in the annotation."""
+    for part in get_args(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel) and part is not Sealed:
+            return part
+        nested = _block_class(part)
+        if nested is not None:
+            return nested
+    return None

@@ -1,0 +1,120 @@
+"""Who and how much: the values that several contexts' events share."""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from crm_events.event import Value
+
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+LongText = Annotated[str, StringConstraints(min_length=1, max_length=200_000)]
+IdentifierText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=320)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Amount = Annotated[Decimal, Field(max_digits=15, decimal_places=2)]
+
+
+class IdentifierKind(StrEnum):
+    """By what a contact is recognised. `reference` is a source's own id of a person without any other identifier."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    HANDLE = "handle"
+    COOKIE = "cookie"
+    REFERENCE = "reference"
+
+
+class Identifier(Value):
+    """An identifier as it is written down: e-mail lower-cased, phone in E.164."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: IdentifierKind
+    value: IdentifierText
+
+
+class IdentifierIndex(Value):
+    """A blind index: HMAC of kind and normalised value under the installation's pepper.
+
+    Readers match on it without knowing the value.
+    """
+
+    kind: IdentifierKind
+    index: UUID
+
+
+class Party(Value):
+    """Whom a fact is about: a contact's id, or identifiers, or at least a name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contact_id: UUID | None = None
+    email: IdentifierText | None = None
+    phone: IdentifierText | None = None
+    handle: IdentifierText | None = None
+    cookie: IdentifierText | None = None
+    name: ShortText | None = None
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if not any((self.contact_id, self.email, self.phone, self.handle, self.cookie, self.name)):
+            raise ValueError("a party needs one of contact_id, email, phone, handle, cookie, name")
+        return self
+
+    def identifiers(self) -> tuple[Identifier, ...]:
+        """The identifiers given, strongest first."""
+        given = ((kind, getattr(self, kind.value)) for kind in IdentifierKind if kind is not IdentifierKind.REFERENCE)
+        return tuple(Identifier(kind=kind, value=value) for kind, value in given if value)
+
+
+class Address(Value):
+    """A postal address; `lines` are the street lines in the order in which they are written on an envelope."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lines: Annotated[tuple[ShortText, ...], Field(max_length=6)] = ()
+    city: ShortText | None = None
+    region: ShortText | None = None
+    postcode: ShortText | None = None
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+
+
+class Profile(Value):
+    """What is known of a person: the personal block of a contact."""
+
+    name: ShortText | None = None
+    given_name: ShortText | None = None
+    family_name: ShortText | None = None
+    organisation: ShortText | None = None
+    birth_date: date | None = None
+    addresses: tuple[Address, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+
+
+class Note(Value):
+    """Free words of a colleague; free text may be about a person, so it is sealed."""
+
+    text: LongText
+
+
+class Money(Value):
+    """An amount with two decimal places at most, in one currency (ISO 4217)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    amount: Annotated[Amount, Field(ge=0)]
+    currency: Currency
+
+    @property
+    def minor_units(self) -> int:
+        """The amount in hundredths, exact: what totals are summed in."""
+        return int(self.amount.scaleb(2))
+
+
+class OrderValue(Money):
+    """What an order was worth; a return is a negative amount."""
+
+    amount: Amount

@@ -1,0 +1,3 @@
+from crm_local.cli import app
+
+app(prog_name="crm")

@@ -1,0 +1,48 @@
+"""The `crm` command line: every command is registered here and lives in a module of its own."""
+
+import logging
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from crm_local.commands.down import down
+from crm_local.commands.logs import logs
+from crm_local.commands.status import status
+from crm_local.commands.token import token
+from crm_local.commands.up import up
+from crm_local.customer.command import customer
+from crm_local.demo.command import demo
+from crm_local.errors import LocalStackError
+from crm_local.publish.command import publish
+
+# A broker that is not up yet is told in one line by the command that waits for it, not in one per attempt.
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+
+
+class _CommandLine(typer.Typer):
+    """Shows a refusal as its sentence, without a trace."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except LocalStackError as refusal:
+            Console(stderr=True).print(f"crm: {refusal}", style="red", highlight=False, markup=False, soft_wrap=True)
+            sys.exit(1)
+
+
+app = _CommandLine(
+    help="The customer platform on this machine: start it, look at it, try it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.command()(up)
+app.command()(down)
+app.command()(status)
+app.command()(logs)
+app.command()(token)
+app.command()(publish)
+app.command()(demo)
+app.command()(customer)

@@ -1,0 +1,42 @@
+"""Any record of the contract, one JSON object a line."""
+
+from collections.abc import Iterable, Iterator
+
+from pydantic_core import from_json
+
+from crm_events.adapter import AdapterRecord, InteractionRecorded, PersonDescribed
+from crm_local.publish.lines import Line
+from crm_local.publish.outcome import Outcome, Reading, outcomes
+from crm_local.publish.refusal import LineRefusedError
+
+SOURCE = "jsonl"
+_TYPES: dict[object, type[AdapterRecord]] = {each.__name__: each for each in (InteractionRecorded, PersonDescribed)}
+
+
+def read_json_lines(lines: Iterable[Line]) -> Iterator[Outcome]:
+    """Each line is one record; its member `type` names which kind, InteractionRecorded where it is absent."""
+    return outcomes(lines, lambda line: Reading(_record(line)))
+
+
+def _record(line: Line) -> AdapterRecord:
+    members = _members(line)
+    named = members.pop("type", InteractionRecorded.__name__)
+    record_class = _TYPES.get(named) if isinstance(named, str) else None
+    if record_class is None:
+        raise LineRefusedError(f"type: must be one of {', '.join(map(str, _TYPES))}")
+    try:
+        return record_class.model_validate(members)
+    except OverflowError as error:
+        raise LineRefusedError("occurred_at: outside the years 1 to 9999") from error
+
+
+def _members(line: Line) -> dict[str, object]:
+    text = line.text()
+    try:
+        members = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        what = str(error).replace(" at line 1 column", " at character")
+        raise LineRefusedError(f"not JSON: {what}") from error
+    if not isinstance(members, dict):
+        raise LineRefusedError("not a JSON object")
+    return members

@@ -1,0 +1,323 @@
+"""Commands that arrive together commit together (docs/adr/0006).
+
+The commands of a group share one unit of work: their streams are loaded by one query, a later one sees an earlier
+one's events, a refused one leaves nothing. On any refusal by the database the command ids are looked up first (found
+means done), the rest is decided again, at most three times as a group, then one by one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeVar
+from uuid import UUID
+
+import orjson
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from pydantic import BaseModel
+
+from crm_events.envelope import Recorded
+from crm_events.event import Event, Sealed
+from crm_events.topics import MAX_STORED_EVENT_BYTES, Topic
+from crm_platform.command import Command, Order, Receipt
+from crm_platform.errors import KeyReused, Refusal, TooLarge, Unavailable
+from crm_platform.event_store.application import EventStore
+from crm_platform.event_store.recorder import Statement
+from crm_platform.event_store.subject_keys import SubjectKeys
+from crm_platform.logging import get_logger
+from crm_platform.metrics import COMMANDS, EVENTS_APPENDED
+from crm_platform.partitioning import partition_of
+from crm_platform.sealing import KeyErased, SubjectKey
+from crm_platform.work import Handler, Staging, UnitOfWork
+
+B = TypeVar("B", bound=BaseModel)
+
+GROUP_ATTEMPTS = 3
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A command on its way; `expired` once nobody waits for its answer any more."""
+
+    handler: Handler
+    command: Command
+    order: Order
+    size: int
+    expired: bool = False
+
+
+Outcome = Receipt | BaseException
+
+
+class Decided(NamedTuple):
+    """A command that went through: which of the group's staged events are its own."""
+
+    job: Job
+    id: UUID
+    version: int
+    first: int
+    last: int
+    answers: tuple[str, ...]
+
+
+class OversizedError(Exception):
+    """A staged event is larger than the store takes."""
+
+    def __init__(self, index: int, size: int) -> None:
+        super().__init__(f"an event of {size} bytes is over the {MAX_STORED_EVENT_BYTES} that may be stored")
+        self.index = index
+
+
+class Decision(Protocol):
+    """What a policy batch stages, and the statements that guard it."""
+
+    def __call__(self, staging: Staging) -> Sequence[Statement]: ...
+
+
+@dataclass(slots=True)
+class _Sealing:
+    events: list[StoredEvent]
+    assigned: dict[UUID, SubjectKey] = field(default_factory=dict)
+
+
+class Committer:
+    """Decides and stores, one group after another; used by the writer thread only."""
+
+    def __init__(self, store: EventStore, keys: SubjectKeys, topic: Topic) -> None:
+        self._store = store
+        self._keys = keys
+        self._topic = topic
+        self._source = f"/{topic.name.replace('.', '/')}"
+
+    # -- commands
+
+    def commands(self, jobs: Sequence[Job]) -> dict[Job, Outcome]:
+        """Carry out a group; every job has an outcome."""
+        outcomes: dict[Job, Outcome] = {}
+        for attempt in range(GROUP_ATTEMPTS):
+            waiting = [job for job in jobs if job not in outcomes and not job.expired]
+            if self._tried(waiting, outcomes, repeated=attempt > 0):
+                break
+        for job in jobs:
+            if job not in outcomes and (job.expired or not self._tried([job], outcomes, repeated=True)):
+                outcomes[job] = Unavailable(
+                    "The event store did not take the command, or its answer was lost. Repeat the request with the"
+                    " same Idempotency-Key: it is carried out once."
+                )
+        for outcome in outcomes.values():
+            COMMANDS.labels(outcome=_label(outcome)).inc()
+        return outcomes
+
+    def _tried(self, jobs: Sequence[Job], outcomes: dict[Job, Outcome], *, repeated: bool) -> bool:
+        try:
+            self._attempt(jobs, outcomes, repeated=repeated)
+        except PersistenceError as failure:
+            log.warning("commit_failed", exc_info=failure, commands=len(jobs))
+            return False
+        return True
+
+    def _attempt(self, jobs: Sequence[Job], outcomes: dict[Job, Outcome], *, repeated: bool) -> None:
+        self._answer_from_replies(jobs, outcomes, repeated=repeated)
+        open_jobs = [job for job in jobs if job not in outcomes]
+        firsts = list({job.order.id: job for job in reversed(open_jobs)}.values())[::-1]
+        while firsts:
+            staging, decided, refused = self._decide(firsts)
+            try:
+                receipts = self._commit(staging, decided)
+            except OversizedError as oversized:
+                culprit = next(d.job for d in decided if d.first <= oversized.index < d.last)
+                outcomes[culprit] = TooLarge(str(oversized))
+                firsts.remove(culprit)
+                continue
+            outcomes |= refused | receipts
+            break
+        by_id = {job.order.id: job for job in firsts}
+        for job in open_jobs:
+            if job not in outcomes:
+                outcomes[job] = self._same_as(by_id[job.order.id], job, outcomes)
+
+    def _answer_from_replies(self, jobs: Sequence[Job], outcomes: dict[Job, Outcome], *, repeated: bool) -> None:
+        """A command id that is found is done. Ids of our own making can only be found after a failed attempt."""
+        asked = [job for job in jobs if job.order.client_given or repeated]
+        replies = self._store.store.select_replies(job.order.id for job in asked) if asked else {}
+        for job in asked:
+            reply = replies.get(job.order.id)
+            if reply is not None:
+                outcomes[job] = _answer(job, reply.fingerprint, _read_receipt(reply.receipt))
+
+    @staticmethod
+    def _same_as(first: Job, job: Job, outcomes: dict[Job, Outcome]) -> Outcome:
+        outcome = outcomes[first]
+        return _answer(job, first.order.fingerprint, outcome) if isinstance(outcome, Receipt) else outcome
+
+    def _decide(self, jobs: Sequence[Job]) -> tuple[Staging, list[Decided], dict[Job, Outcome]]:
+        staging = self.staging()
+        targets = {job: job.order.target for job in jobs}
+        staging.prefetch(stream for job, target in targets.items() for stream in (target, *job.command.streams(target)))
+        decided: list[Decided] = []
+        refused: dict[Job, Outcome] = {}
+        for job in jobs:
+            order, first = job.order, len(staging.staged)
+            work = UnitOfWork(
+                staging,
+                self.open,
+                now=order.now,
+                actor=order.actor,
+                causation=str(order.id),
+                correlation=order.correlation or str(order.id),
+                target=order.target,
+                if_match=order.if_match,
+            )
+            try:
+                aggregate = job.handler(job.command, work)
+            except Exception as refusal:  # noqa: BLE001 - a command's failure is its own answer, never the group's
+                work.discard()
+                refused[job] = refusal
+            else:
+                work.commit()
+                answers = tuple(work.answers)
+                decided.append(Decided(job, aggregate.id, aggregate.version, first, len(staging.staged), answers))
+        return staging, decided, refused
+
+    def _commit(self, staging: Staging, decided: Sequence[Decided]) -> dict[Job, Outcome]:
+        receipts: dict[Job, Outcome] = {}
+
+        def replies(positions: Sequence[int]) -> Iterable[Statement]:
+            receipts.update({d.job: self._receipt(d, staging.staged, positions) for d in decided})
+            kept = [d.job.order for d in decided if d.last > d.first or d.job.order.client_given]
+            if kept:
+                jobs = {d.job.order.id: d.job for d in decided}
+                yield Statement(
+                    "INSERT INTO replies (command_id, fingerprint, receipt)"
+                    " SELECT * FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[])",
+                    (
+                        [order.id for order in kept],
+                        [order.fingerprint for order in kept],
+                        [_write_receipt(receipts[jobs[order.id]]) for order in kept],
+                    ),
+                )
+
+        self._append(staging, after=replies)
+        return receipts
+
+    def _receipt(self, decided: Decided, staged: Sequence[Recorded[Event]], positions: Sequence[int]) -> Receipt:
+        last: dict[int, int] = {}
+        for index in range(decided.first, decided.last):
+            if staged[index].data.public:
+                last[partition_of(staged[index].subject, self._topic.partitions)] = positions[index]
+        tokens = tuple(f"{self._topic.name}/{partition}@{position}" for partition, position in sorted(last.items()))
+        return Receipt(decided.id, decided.version, tokens + decided.answers)
+
+    # -- policy batches
+
+    def transaction(self, decide: Decision) -> None:
+        """Store what `decide` stages with its guards; decided again after a version conflict, at most three times.
+
+        Raises GuardFailedError when somebody else has moved the policy's cursor.
+        """
+        for attempt in range(1, GROUP_ATTEMPTS + 1):
+            staging = self.staging()
+            guards = decide(staging)
+            try:
+                self._append(staging, guards=guards)
+            except IntegrityError:
+                if attempt == GROUP_ATTEMPTS:
+                    raise
+            else:
+                return
+
+    # -- both
+
+    def staging(self) -> Staging:
+        return Staging(self._store.histories, self._source)
+
+    def open(self, block: Sealed, kind: type[B]) -> B:
+        """Open a block that this service sealed; raises KeyErased."""
+        key = self._keys.known((block.subject,)).get(block.subject)
+        if key is None or key.id != block.key:
+            raise KeyErased("The key of this personal data is destroyed; the data cannot be read or changed any more.")
+        return key.open(block, kind)
+
+    def _append(
+        self,
+        staging: Staging,
+        *,
+        guards: Sequence[Statement] = (),
+        after: Callable[[Sequence[int]], Iterable[Statement]] = lambda _positions: (),
+    ) -> None:
+        """Seal and store what is staged. Writing nothing at all costs no transaction."""
+        sealing = self._seal(staging.staged)
+        assignment = (self._keys.assignment(sealing.assigned),) if sealing.assigned else ()
+
+        def statements(positions: Sequence[int]) -> Iterable[Statement]:
+            yield from assignment
+            yield from after(positions)
+
+        if not sealing.events and not guards:
+            # Only replies may be left: of commands that found nothing to do.
+            late = list(statements(()))
+            if late:
+                self._store.store.append((), after=lambda _positions: late)
+            return
+        try:
+            self._store.store.append(sealing.events, guards=guards, after=statements)
+        except IntegrityError:
+            self._keys.back(sealing.assigned)
+            raise
+        self._keys.remember(sealing.assigned)
+        for recorded in staging.staged:
+            EVENTS_APPENDED.labels(event_type=type(recorded.data).__name__).inc()
+
+    def _seal(self, staged: Sequence[Recorded[Event]]) -> _Sealing:
+        subjects = {r.data.data_subject(r.subject) for r in staged if r.data.personal is not None}
+        keys = self._keys.known(subjects) if subjects else {}
+        sealing = _Sealing([], self._keys.assign(subjects - keys.keys()))
+        keys |= sealing.assigned
+        for index, recorded in enumerate(staged):
+            stored = self._store.write(_sealed(recorded, keys))
+            if len(stored.state) > MAX_STORED_EVENT_BYTES:
+                self._keys.back(sealing.assigned)
+                raise OversizedError(index, len(stored.state))
+            sealing.events.append(stored)
+        return sealing
+
+
+def _sealed(recorded: Recorded[Event], keys: dict[UUID, SubjectKey]) -> Recorded[Event]:
+    block = recorded.data.personal
+    if block is None:
+        return recorded
+    subject = recorded.data.data_subject(recorded.subject)
+    sealed = keys[subject].seal(block, event=recorded.id, subject=subject)
+    return Recorded(
+        id=recorded.id,
+        source=recorded.source,
+        subject=recorded.subject,
+        sequence=recorded.sequence,
+        time=recorded.time,
+        actor=recorded.actor,
+        correlation=recorded.correlation,
+        causation=recorded.causation,
+        data=recorded.data.with_personal(sealed),
+    )
+
+
+def _answer(job: Job, fingerprint: bytes, receipt: Receipt) -> Outcome:
+    if fingerprint != job.order.fingerprint:
+        return KeyReused("This Idempotency-Key was used for another request; take a new key for a new command.")
+    return receipt
+
+
+def _write_receipt(receipt: Outcome) -> bytes:
+    assert isinstance(receipt, Receipt)  # noqa: S101 - only receipts are kept
+    return orjson.dumps({"id": str(receipt.id), "version": receipt.version, "positions": receipt.positions})
+
+
+def _read_receipt(kept: bytes) -> Receipt:
+    fields = orjson.loads(kept)
+    return Receipt(UUID(fields["id"]), fields["version"], tuple(fields["positions"]))
+
+
+def _label(outcome: Outcome) -> str:
+    if isinstance(outcome, Receipt):
+        return "accepted"
+    return outcome.code if isinstance(outcome, Refusal) else "failed"

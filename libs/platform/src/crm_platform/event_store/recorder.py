@@ -1,0 +1,129 @@
+"""The library's PostgreSQL recorder with our transaction: lock first, guards, events and replies in one.
+
+Why not the library's own insert: its psycopg pipeline can hang on large batches, it commits although its hook raised,
+and it turns a lost COMMIT reply into a false conflict (docs/adr/0006).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresDatastore, PostgresProcessRecorder
+from psycopg.sql import SQL, Composed, Identifier
+
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS replies (
+        command_id uuid PRIMARY KEY, fingerprint bytea NOT NULL, receipt bytea NOT NULL,
+        recorded_at timestamptz NOT NULL DEFAULT now())""",
+    """CREATE TABLE IF NOT EXISTS policy_cursors (
+        policy text, topic text, partition int, next_offset bigint NOT NULL, position bigint NOT NULL,
+        gap bigint, skipped jsonb NOT NULL DEFAULT '{}', PRIMARY KEY (policy, topic, partition))""",
+    """CREATE TABLE IF NOT EXISTS set_aside_records (
+        policy text, topic text, partition int, record_offset bigint, reason text NOT NULL,
+        recorded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (policy, topic, partition, record_offset))""",
+    """CREATE TABLE IF NOT EXISTS subject_keys (
+        subject uuid PRIMARY KEY, key uuid NOT NULL UNIQUE, wrapped bytea NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS relay_checkpoint (
+        relay text PRIMARY KEY, position bigint NOT NULL, partitions jsonb NOT NULL)""",
+)
+
+
+class Statement(NamedTuple):
+    """SQL that belongs in the transaction of the events; `rows` is how many it must return, None for any number."""
+
+    sql: str
+    params: Sequence[Any]
+    rows: int | None = None
+
+
+class GuardFailedError(Exception):
+    """A compare-and-set did not find what it expected: somebody else has moved on. Nothing was stored."""
+
+
+class StoredReply(NamedTuple):
+    fingerprint: bytes
+    receipt: bytes
+
+
+class Notification(NamedTuple):
+    """A stored event at its position in the store."""
+
+    position: int
+    stream: UUID
+    topic: str
+    state: bytes
+
+
+class Recorder(PostgresProcessRecorder):
+    """Appends in one guarded transaction, loads many streams in one query."""
+
+    def __init__(self, datastore: PostgresDatastore, **names: str) -> None:
+        super().__init__(datastore, **names)
+        self.sql_create_statements.extend(Composed([SQL(table)]) for table in TABLES)
+        self._select_streams = SQL(
+            "SELECT originator_id, originator_version, topic, state FROM {}"
+            " WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
+        ).format(Identifier(self.events_table_name))
+        self._select_after = SQL(
+            "SELECT notification_id, originator_id, topic, state FROM {} WHERE notification_id > %s"
+            " ORDER BY notification_id LIMIT %s"
+        ).format(Identifier(self.events_table_name))
+
+    def append(
+        self,
+        events: Sequence[StoredEvent],
+        *,
+        guards: Iterable[Statement] = (),
+        after: Callable[[Sequence[int]], Iterable[Statement]] = lambda _positions: (),
+    ) -> Sequence[int]:
+        """Store events and whatever belongs to them in one transaction; returns the events' positions.
+
+        `after` is given the positions and may add statements. Raises GuardFailedError, the library's IntegrityError
+        on a version conflict, OperationalError when the outcome is unknown.
+        """
+        with self.datastore.get_connection() as conn, conn.transaction(), conn.cursor() as cursor:
+            self._lock_table(cursor)
+            for guard in guards:
+                self._execute(cursor, guard)
+            positions: list[int] = []
+            if events:
+                self._notify_channel(cursor)
+                rows = [
+                    self.construct_pg_stored_event(e.originator_id, e.originator_version, e.topic, e.state)
+                    for e in events
+                ]
+                cursor.execute(self.insert_events_statement, (rows,))
+                positions = [row["notification_id"] for row in cursor.fetchall()]
+            for statement in after(positions):
+                self._execute(cursor, statement)
+            return positions
+
+    @staticmethod
+    def _execute(cursor: Any, statement: Statement) -> None:
+        cursor.execute(statement.sql, statement.params)
+        if statement.rows is not None and len(cursor.fetchall()) != statement.rows:
+            raise GuardFailedError(f"expected {statement.rows} row(s) from: {statement.sql}")
+
+    def select_streams(self, streams: Iterable[UUID]) -> list[StoredEvent]:
+        """All events of these streams, in order of stream and version."""
+        with self.datastore.get_connection() as conn:
+            rows = conn.execute(self._select_streams, (list(streams),)).fetchall()
+        return [
+            StoredEvent(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
+            for row in rows
+        ]
+
+    def select_after(self, position: int, limit: int) -> list[Notification]:
+        """The next events of the store after a position, private ones included."""
+        with self.datastore.get_connection() as conn:
+            rows = conn.execute(self._select_after, (position, limit)).fetchall()
+        return [Notification(r["notification_id"], r["originator_id"], r["topic"], bytes(r["state"])) for r in rows]
+
+    def select_replies(self, commands: Iterable[UUID]) -> dict[UUID, StoredReply]:
+        """The replies of those commands that have been carried out."""
+        with self.datastore.get_connection() as conn:
+            rows = conn.execute(
+                "SELECT command_id, fingerprint, receipt FROM replies WHERE command_id = ANY(%s)", (list(commands),)
+            ).fetchall()
+        return {r["command_id"]: StoredReply(bytes(r["fingerprint"]), bytes(r["receipt"])) for r in rows}

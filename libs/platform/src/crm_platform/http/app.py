@@ -1,0 +1,99 @@
+"""The web application of a service: its routers, with what every request has in common."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from crm_platform.auth import TokenVerifier
+from crm_platform.health import Health
+from crm_platform.http.middleware import RequestMiddleware
+from crm_platform.http.openapi import describe
+from crm_platform.http.problems import install_problems, problem
+from crm_platform.metrics import BUILD_INFO
+from crm_platform.settings import ServiceSettings
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class ServiceApp(FastAPI):
+    """FastAPI, whose OpenAPI document also tells what the platform does around every route."""
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            self.openapi_schema = describe(super().openapi(), self.routes)
+        return self.openapi_schema
+
+
+def release() -> str:
+    """The release of the platform that is running."""
+    try:
+        return version("crm-platform")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def create_app(
+    name: str,
+    settings: ServiceSettings,
+    routers: Iterable[APIRouter],
+    health: Health,
+    lifespan: Lifespan | None = None,
+) -> ServiceApp:
+    """The application of the service `name`.
+
+    Its routes find on `app.state`: `verifier` and `cursor_key`, set here; `store` (CommandStore) and `read_models`
+    (projection class -> ReadModel), which the composition root sets.
+    """
+    app = ServiceApp(
+        title=f"crm-{name}",
+        version=release(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.verifier = TokenVerifier(settings.auth_jwks, settings.auth_issuer, settings.auth_audience)
+    app.state.cursor_key = settings.cursor_key.get_secret_value()
+    app.state.read_models = {}
+    install_problems(app)
+    app.add_middleware(RequestMiddleware, body_limit=settings.body_limit_bytes)
+    _add_probes(app, health)
+    for router in routers:
+        app.include_router(router)
+    BUILD_INFO.labels(name, release()).set(1)
+    return app
+
+
+def _add_probes(app: FastAPI, health: Health) -> None:
+    async def livez(request: Request) -> Response:
+        return _answer(request, "alive", health.dead())
+
+    async def readyz(request: Request) -> Response:
+        return _answer(request, "ready", health.not_ready())
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    for path, answer in (("/livez", livez), ("/readyz", readyz), ("/metrics", metrics)):
+        app.add_route(path, answer, include_in_schema=False)
+
+
+def _answer(request: Request, wanted: str, missing: list[str]) -> Response:
+    if not missing:
+        return Response(orjson.dumps({"status": wanted}), media_type="application/json")
+    return problem(
+        request.scope,
+        503,
+        f"not-{wanted}",
+        f"The service is not {wanted}",
+        f"Not {wanted}: {', '.join(missing)}.",
+        headers={"Retry-After": "1"},
+        parts=missing,
+    )

@@ -1,0 +1,37 @@
+"""Versions as entity tags: `ETag: "3"` is version 3 of an aggregate (docs/adr/0004)."""
+
+import re
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from crm_platform.errors import Malformed
+
+_STRONG = re.compile(r'"(0|[1-9][0-9]{0,9})"')
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def parse_if_match(value: str | None) -> int | None:
+    """The version that the client has seen; None for an absent header and for `*`, any version that exists.
+
+    Raises Malformed for anything but one strong tag.
+    """
+    if value is None or value.strip() == "*":
+        return None
+    tag = _STRONG.fullmatch(value.strip())
+    if tag is None:
+        raise Malformed('If-Match must be * or one strong entity tag as ETag gave it, such as "3".')
+    return int(tag[1])
+
+
+def not_modified(request: Request, tag: str) -> None:
+    """End the request with 304 if the client already holds that version (If-None-Match)."""
+    held = request.headers.get("if-none-match")
+    if held is None:
+        return
+    tags = [each.strip().removeprefix("W/") for each in held.split(",")]
+    if tag in tags or tags == ["*"]:
+        raise HTTPException(304, headers={"ETag": tag})

@@ -1,0 +1,58 @@
+"""Queries over HTTP: rights, read-your-writes, and the read model that answers."""
+
+import re
+from typing import Final
+
+from fastapi import Request
+
+from crm_platform.auth import Guard, Role
+from crm_platform.errors import Malformed
+from crm_platform.http.paging import Page, PageRequest, Paging
+from crm_platform.projection import Projection
+from crm_platform.read_model import ReadModel
+
+__all__ = ["Page", "PageRequest", "Paging", "positions_after", "read_model"]
+
+AFTER_HEADER: Final = "CRM-After"
+MAX_POSITIONS: Final = 64
+_POSITION = re.compile(
+    r"[a-z][a-z0-9._-]{0,99}/[0-9]{1,5}@[0-9]{1,18}"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}@[0-9]{1,10}"
+)
+
+
+def positions_after(request: Request) -> tuple[str, ...]:
+    """The positions that the client wants the answer to include (CRM-After). Raises Malformed."""
+    header = request.headers.get(AFTER_HEADER)
+    if not header:
+        return ()
+    positions = tuple(header.split())
+    if len(positions) > MAX_POSITIONS:
+        raise Malformed(f"{AFTER_HEADER} may hold {MAX_POSITIONS} positions at most.")
+    if not all(_POSITION.fullmatch(position) for position in positions):
+        raise Malformed(f"{AFTER_HEADER} must hold positions as CRM-Position gave them, separated by spaces.")
+    return positions
+
+
+class ReadGuard(Guard):
+    """The dependency that yields a read model to those who have one of the roles."""
+
+    def __init__(self, projection: type[Projection], roles: tuple[Role, ...]) -> None:
+        super().__init__(roles)
+        self._projection = projection
+
+    async def __call__(self, request: Request) -> ReadModel:
+        await self.actor(request)
+        positions = positions_after(request)
+        model: ReadModel = request.app.state.read_models[self._projection]
+        if positions:
+            await model.wait_for(positions)
+        return model
+
+
+def read_model(projection: type[Projection], *roles: Role) -> ReadGuard:
+    """A dependency that yields the read model to those who have one of the roles, once it has passed CRM-After.
+
+    An admin always may. Without roles any valid token may.
+    """
+    return ReadGuard(projection, roles)

@@ -1,0 +1,74 @@
+"""Identifiers as they are compared: normalised, then hidden behind a blind index (docs/adr/0005).
+
+The same for the service that owns identity and for those who look people up, so it stands here once.
+"""
+
+import hmac
+from collections.abc import Iterable
+from uuid import UUID
+
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+
+from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind
+from crm_platform.errors import Refusal
+
+LEAST_PHONE_DIGITS = 5
+
+
+class NotAnIdentifier(Refusal):
+    status, code, title = 422, "not-an-identifier", "It identifies nobody"
+
+
+def normalise(identifier: Identifier, phone_region: str | None = None) -> Identifier:
+    """The identifier as it is compared: e-mail and handle in lower case, phone in E.164 where it can be read as one.
+
+    A phone number without a country code is read in `phone_region` (ISO 3166), or kept as its digits.
+    Raises NotAnIdentifier.
+    """
+    match identifier.kind:
+        case IdentifierKind.EMAIL:
+            value = _email(identifier.value)
+        case IdentifierKind.PHONE:
+            value = _phone(identifier.value, phone_region)
+        case IdentifierKind.HANDLE:
+            value = identifier.value.casefold()
+        case _:
+            value = identifier.value
+    return Identifier(kind=identifier.kind, value=value)
+
+
+def _email(raw: str) -> str:
+    try:
+        checked = validate_email(raw, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as refusal:
+        raise NotAnIdentifier("The e-mail address is not one: write it as name@domain.") from refusal
+    return checked.normalized.lower()
+
+
+def _phone(raw: str, region: str | None) -> str:
+    try:
+        number = phonenumbers.parse(raw, region)
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is not None and phonenumbers.is_possible_number(number):
+        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    digits = "".join(c for c in raw if c.isdigit())
+    if len(digits) < LEAST_PHONE_DIGITS:
+        raise NotAnIdentifier("The phone number is not one: write it with its country code, as +49 30 1234567.")
+    return digits
+
+
+class BlindIndexer:
+    """HMAC-SHA-256 of kind and normalised value under the installation's pepper, its first 16 bytes as a UUID."""
+
+    def __init__(self, pepper: bytes) -> None:
+        self._pepper = pepper
+
+    def index(self, identifier: Identifier) -> UUID:
+        """The blind index of a normalised identifier; it is the id of the identifier's own aggregate, too."""
+        text = f"{identifier.kind.value}:{identifier.value}".encode()
+        return UUID(bytes=hmac.digest(self._pepper, text, "sha256")[:16])
+
+    def index_all(self, identifiers: Iterable[Identifier]) -> tuple[IdentifierIndex, ...]:
+        return tuple(IdentifierIndex(kind=i.kind, index=self.index(i)) for i in identifiers)

@@ -1,0 +1,83 @@
+"""Kafka connections as the platform wants them: idempotent producers, consumers that start at our own cursors."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from crm_events.topics import MAX_MESSAGE_BYTES
+
+Headers = Sequence[tuple[str, bytes]]
+TRANSIENT = (KafkaError, OSError, TimeoutError)
+"""What goes away by itself when the broker comes back."""
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The first header of that name, as text; None where absent or not UTF-8."""
+    for key, value in headers:
+        if key == name and value is not None:
+            return value.decode(errors="replace")
+    return None
+
+
+@asynccontextmanager
+async def producer(bootstrap: str, **settings: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """An idempotent producer (acks of all replicas), started and, whatever happens, stopped.
+
+    `linger_ms` 0: those who send batches have made them themselves. Raises KafkaError when no broker answers.
+    """
+    client = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        max_request_size=MAX_MESSAGE_BYTES,
+        request_timeout_ms=10_000,
+        **{"linger_ms": 0, "max_batch_size": 256 * 1024, **settings},
+    )
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()
+
+
+@asynccontextmanager
+async def reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer outside every group, for looking at a topic."""
+    client = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+    )
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()
+
+
+async def end_offsets(client: AIOKafkaConsumer, topic: str, partitions: int) -> Mapping[int, int]:
+    """The offset after the last record of each partition."""
+    wanted = [TopicPartition(topic, n) for n in range(partitions)]
+    found: dict[TopicPartition, int] = await client.end_offsets(wanted)
+    return {tp.partition: offset for tp, offset in found.items()}
+
+
+class Backoff:
+    """Waits that grow from 0.1 s to `most` seconds, jittered so that many do not come back at once."""
+
+    def __init__(self, most: float = 10.0, random_unit: Callable[[], float] = random.random) -> None:
+        self._most = most
+        self._random_unit = random_unit
+        self._failures = 0
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    async def wait(self) -> None:
+        self._failures += 1
+        await asyncio.sleep(min(self._most, 0.1 * 2**self._failures) * (0.5 + self._random_unit() / 2))

@@ -1,0 +1,73 @@
+"""Cursors kept beside a read model, moved by compare-and-set in the transaction that writes it (docs/adr/0004)."""
+
+from collections.abc import Iterable, Mapping
+
+from aiokafka import TopicPartition
+from pymongo.errors import DuplicateKeyError
+
+from crm_platform.consumer import CursorMovedError, Cursors
+from crm_platform.cursor import Cursor
+from crm_platform.mongo import Database, Row, Session
+
+COLLECTION = "cursors"
+
+
+class MongoCursors:
+    """The cursors of one consumer: documents `<consumer>/<topic>/<partition>`."""
+
+    def __init__(self, database: Database, consumer: str) -> None:
+        self._collection = database[COLLECTION]
+        self._consumer = consumer
+
+    def _id(self, place: TopicPartition) -> str:
+        return f"{self._consumer}/{place.topic}/{place.partition}"
+
+    async def load(self, places: Iterable[TopicPartition]) -> Cursors:
+        by_id = {self._id(place): place for place in places}
+        rows = await self._collection.find({"_id": {"$in": list(by_id)}}).to_list(None)
+        return {by_id[row["_id"]]: _from_row(row) for row in rows}
+
+    async def all(self) -> Cursors:
+        """Every cursor of the consumer, whoever moves it."""
+        rows = await self._collection.find({"consumer": self._consumer}).to_list(None)
+        return {TopicPartition(row["topic"], row["partition"]): _from_row(row) for row in rows}
+
+    async def move(self, before: Mapping[TopicPartition, Cursor], after: Cursors, session: Session) -> None:
+        """Replace each cursor if it still is as it was; raises CursorMovedError if one is not."""
+        for place, cursor in after.items():
+            row = self._to_row(place, cursor)
+            if before[place].stored:
+                expected = {"_id": row["_id"], "next_offset": before[place].next_offset}
+                replaced = await self._collection.replace_one(expected, row, session=session)
+                if replaced.matched_count != 1:
+                    raise CursorMovedError(row["_id"])
+            else:
+                try:
+                    await self._collection.insert_one(row, session=session)
+                except DuplicateKeyError as taken:
+                    raise CursorMovedError(row["_id"]) from taken
+
+    def _to_row(self, place: TopicPartition, cursor: Cursor) -> Row:
+        return {
+            "_id": self._id(place),
+            "consumer": self._consumer,
+            "topic": place.topic,
+            "partition": place.partition,
+            "next_offset": cursor.next_offset,
+            "position": cursor.position,
+            # A dot or a dollar in a field's name is no good to MongoDB, so the types are values.
+            "skipped": [[type_name, count] for type_name, count in cursor.skipped.items()],
+            "gap": cursor.gap,
+            "recorded_at": cursor.recorded_at,
+        }
+
+
+def _from_row(row: Row) -> Cursor:
+    return Cursor(
+        next_offset=row["next_offset"],
+        position=row["position"],
+        skipped=dict(row["skipped"]),
+        gap=row["gap"],
+        recorded_at=row["recorded_at"],
+        stored=True,
+    )

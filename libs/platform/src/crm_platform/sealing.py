@@ -1,0 +1,106 @@
+"""Sealing of personal blocks: AES-256-GCM under a key of the data subject (docs/adr/0005).
+
+Associated data is event id, subject and key id (48 bytes), so a block opens only where it was sealed. A subject's key
+is itself wrapped, with AES-256-GCM and the key id as associated data, under the installation's key.
+"""
+
+import base64
+import os
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import msgspec
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import BaseModel
+
+from crm_events.event import Sealed
+from crm_platform.errors import Refusal
+
+B = TypeVar("B", bound=BaseModel)
+
+_NONCE = 12
+
+
+class SealBrokenError(ValueError):
+    """A sealed block does not open: it was altered, or moved to another event, or the key is not its key."""
+
+
+class KeyErased(Refusal):
+    """The key of the personal data is destroyed, and the data with it."""
+
+    status, code, title = 410, "erased", "The personal data is erased"
+
+
+class SealedBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """A sealed block as read models keep it."""
+
+    event: str
+    subject: str
+    key: str
+    box: str
+
+    @classmethod
+    def of(cls, block: BaseModel | None) -> "SealedBlock | None":
+        """The block of an event for a document; raises TypeError if it is open, for read models hold no plaintext."""
+        if block is None:
+            return None
+        if not isinstance(block, Sealed):
+            raise TypeError(f"a read model keeps personal blocks sealed, this {type(block).__name__} is open")
+        return cls(event=str(block.event), subject=str(block.subject), key=str(block.key), box=block.box)
+
+    def to_event_form(self) -> Sealed:
+        return Sealed(event=UUID(self.event), subject=UUID(self.subject), key=UUID(self.key), box=self.box)
+
+
+class SubjectKey:
+    """The key of one data subject, ready for use."""
+
+    def __init__(self, id: UUID, secret: bytes) -> None:  # noqa: A002 - it is the key's id
+        self.id = id
+        self.secret = secret
+        self._cipher = AESGCM(secret)
+
+    @classmethod
+    def generate(cls) -> "SubjectKey":
+        return cls(uuid4(), AESGCM.generate_key(bit_length=256))
+
+    def seal(self, block: BaseModel, *, event: UUID, subject: UUID) -> Sealed:
+        nonce = os.urandom(_NONCE)
+        plain = orjson.dumps(block.model_dump(mode="json", exclude_none=True))
+        box = nonce + self._cipher.encrypt(nonce, plain, event.bytes + subject.bytes + self.id.bytes)
+        return Sealed(event=event, subject=subject, key=self.id, box=base64.b64encode(box).decode())
+
+    def open(self, block: Sealed | SealedBlock, kind: type[B]) -> B:
+        """The block in the clear; raises SealBrokenError."""
+        box = base64.b64decode(block.box)
+        associated = _uuid(block.event).bytes + _uuid(block.subject).bytes + self.id.bytes
+        try:
+            return kind.model_validate_json(self._cipher.decrypt(box[:_NONCE], box[_NONCE:], associated))
+        except InvalidTag as broken:
+            raise SealBrokenError(f"the personal block of event {block.event} does not open with its key") from broken
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+class InstallationKey:
+    """Wraps the subjects' keys; it stands outside every database."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._cipher = AESGCM(secret)
+
+    def wrap(self, key: SubjectKey) -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + self._cipher.encrypt(nonce, key.secret, key.id.bytes)
+
+    def unwrap(self, id: UUID, wrapped: bytes) -> SubjectKey:  # noqa: A002 - the key's id
+        """Raises SealBrokenError if it was wrapped by another installation's key."""
+        try:
+            return SubjectKey(id, self._cipher.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], id.bytes))
+        except InvalidTag as broken:
+            raise SealBrokenError(
+                f"subject key {id} does not unwrap: CRM_INSTALLATION_KEY is not the key of this installation"
+            ) from broken

@@ -1,0 +1,180 @@
+"""The unit of work: what one command or one policy reaction may load, open and save.
+
+All that is saved in a group commits together. A later command of the group sees an earlier one's events; a refused
+one leaves nothing behind.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from crm_events.envelope import Recorded, event_id
+from crm_events.event import Event, Sealed
+from crm_platform.aggregate import Aggregate
+from crm_platform.errors import NotFound, VersionMismatch
+
+A = TypeVar("A", bound=Aggregate)
+B = TypeVar("B", bound=BaseModel)
+
+History = list[Recorded[Event]]
+
+
+class StreamLoader(Protocol):
+    def __call__(self, streams: Iterable[UUID]) -> Mapping[UUID, History]:
+        """The recorded events of each stream that exists, in order."""
+        ...
+
+
+class Opener(Protocol):
+    def __call__(self, block: Sealed, kind: type[B]) -> B:
+        """The open form of a sealed personal block."""
+        ...
+
+
+class Staging:
+    """The streams of a group: what is stored, and what the group has staged so far."""
+
+    def __init__(self, load: StreamLoader, source: str) -> None:
+        self._load = load
+        self._source = source
+        self._histories: dict[UUID, History] = {}
+        self._aggregates: dict[UUID, dict[type[Aggregate], Aggregate]] = {}
+        self.staged: History = []
+
+    def prefetch(self, streams: Iterable[UUID]) -> None:
+        """Load every stream not yet known in one query."""
+        wanted = {stream for stream in streams if stream not in self._histories}
+        if wanted:
+            found = self._load(wanted)
+            self._histories.update({stream: found.get(stream, []) for stream in wanted})
+
+    def aggregate(self, kind: type[A], stream: UUID) -> A:
+        """The stream as an aggregate of that kind; a stream of another kind shows as one that does not exist."""
+        as_kinds = self._aggregates.setdefault(stream, {})
+        known = as_kinds.get(kind)
+        if not isinstance(known, kind):
+            self.prefetch((stream,))
+            known = as_kinds[kind] = kind.fold(stream, self._histories[stream])
+        return known
+
+    def forget(self, streams: Iterable[UUID]) -> None:
+        """Drop the aggregates that a refused command may have changed; they are folded again when asked for."""
+        for stream in streams:
+            self._aggregates.pop(stream, None)
+
+    def stage(self, work: "UnitOfWork", saved: Iterable[Aggregate]) -> None:
+        """Take over the new events of a command that went through."""
+        for aggregate in saved:
+            first = aggregate.version - len(aggregate.pending) + 1
+            history = self._histories[aggregate.id]
+            for sequence, event in enumerate(aggregate.pending, first):
+                recorded = work.recorded(self._source, aggregate.id, sequence, event, after=history)
+                history.append(recorded)
+                self.staged.append(recorded)
+            aggregate.pending.clear()
+            self._aggregates[aggregate.id] = {type(aggregate): aggregate}
+
+
+class UnitOfWork:
+    """One command's or reaction's view of the group.
+
+    `now` is when it is recorded, `target` the aggregate that the command is given to.
+    """
+
+    def __init__(
+        self,
+        staging: Staging,
+        opener: Opener,
+        *,
+        now: datetime,
+        actor: str,
+        causation: str,
+        correlation: str,
+        target: UUID | None = None,
+        if_match: int | None = None,
+    ) -> None:
+        self.now = now
+        self.actor = actor
+        self._target = target
+        self._if_match = if_match
+        self._staging = staging
+        self._opener = opener
+        self._causation = causation
+        self._correlation = correlation
+        self._touched: dict[UUID, Aggregate] = {}
+        self._saved: dict[UUID, Aggregate] = {}
+        self.answers: list[str] = []
+
+    @property
+    def target_id(self) -> UUID:
+        if self._target is None:
+            raise TypeError("this work has no target aggregate; load one by its id")
+        return self._target
+
+    def load(self, kind: type[A], stream: UUID) -> A:
+        """The aggregate with that id, new (version 0) if nothing was ever recorded."""
+        aggregate = self._staging.aggregate(kind, stream)
+        self._touched[stream] = aggregate
+        return aggregate
+
+    def get(self, kind: type[A], stream: UUID) -> A:
+        """The aggregate with that id; raises NotFound if it does not exist."""
+        aggregate = self.load(kind, stream)
+        if not aggregate.exists:
+            raise NotFound(f"There is no {kind.__name__.lower()} {stream}.")
+        return aggregate
+
+    def target(self, kind: type[A]) -> A:
+        """The aggregate that the command is for.
+
+        Raises NotFound, or VersionMismatch if the client saw another version.
+        """
+        aggregate = self.get(kind, self.target_id)
+        if self._if_match is not None and self._if_match != aggregate.version:
+            raise VersionMismatch(
+                f"It is at version {aggregate.version}, not {self._if_match}:"
+                " read it again and repeat the request with its ETag."
+            )
+        return aggregate
+
+    def save(self, aggregate: A) -> A:
+        """Keep the aggregate's new events; they are stored when the whole command has gone through."""
+        self._saved[aggregate.id] = aggregate
+        return aggregate
+
+    def open(self, block: B | Sealed, kind: type[B]) -> B:
+        """The personal block in the clear; raises KeyErased if its key was destroyed."""
+        return self._opener(block, kind) if isinstance(block, Sealed) else block
+
+    def await_answer(self, stream: UUID, version: int = 1) -> None:
+        """Say that another service will answer in that stream; a read after this command waits for it too."""
+        self.answers.append(f"{stream}@{version}")
+
+    def commit(self) -> None:
+        """Stage what was saved, in the order in which it was saved."""
+        self._staging.stage(self, self._saved.values())
+
+    def discard(self) -> None:
+        """Leave nothing of this work behind in the group."""
+        self._staging.forget(self._touched)
+
+    def recorded(self, source: str, stream: UUID, sequence: int, event: Event, *, after: History) -> Recorded[Event]:
+        """The event in its envelope; its time never goes back within the stream, whatever the clocks do."""
+        return Recorded(
+            id=event_id(stream, sequence),
+            source=source,
+            subject=stream,
+            sequence=sequence,
+            time=max(self.now, after[-1].time) if after else self.now,
+            actor=self.actor,
+            correlation=self._correlation,
+            causation=self._causation,
+            data=event,
+        )
+
+
+Handler = Callable[..., Aggregate]
+"""One function per command: (command, work) -> the aggregate that the receipt speaks of."""

@@ -1,0 +1,6 @@
+"""`python -m crm_contacts api|worker|all`."""
+
+from crm_contacts.main import compose
+
+if __name__ == "__main__":
+    compose().main()

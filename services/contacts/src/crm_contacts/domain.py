@@ -1,0 +1,142 @@
+"""Contacts and identity: who is who, decided once.
+
+An identifier belongs to one contact. That is an aggregate of its own, whose id is the identifier's blind index, saved
+in the transaction that registers the contact: two who register the same address at the same time cannot both succeed.
+"""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from crm_events.adapter import InteractionRecorded
+from crm_events.contacts import (
+    Cause,
+    ContactRegistered,
+    ContactsEvent,
+    ContactUpdated,
+    InteractionContent,
+    InteractionLogged,
+    PartyResolved,
+    PartyUnknown,
+    UnknownReason,
+)
+from crm_events.event import Event, Instant, Sealed
+from crm_events.parties import IdentifierIndex, Profile
+from crm_platform.aggregate import Aggregate
+from crm_platform.errors import AlreadyTaken, NotAllowed
+
+
+class IdentifierClaimed(ContactsEvent):
+    """The identifier whose blind index is the stream's id belongs to this contact."""
+
+    public: ClassVar[bool] = False
+    contact_id: UUID
+
+
+class IdentifierReleased(ContactsEvent):
+    """The identifier belongs to nobody any more."""
+
+    public: ClassVar[bool] = False
+
+
+PRIVATE_EVENTS: tuple[type[Event], ...] = (IdentifierClaimed, IdentifierReleased)
+
+
+class IdentifierOwner(Aggregate):
+    """Whose identifier it is."""
+
+    contact_id: UUID | None = None
+
+    def claim(self, contact_id: UUID, at: Instant) -> None:
+        """Claiming what one has already changes nothing. Raises AlreadyTaken."""
+        if self.contact_id == contact_id:
+            return
+        if self.contact_id is not None:
+            raise AlreadyTaken(f"An identifier given belongs to contact {self.contact_id}: use or update that contact.")
+        self.record(IdentifierClaimed(occurred_at=at, contact_id=contact_id))
+
+    def release(self, contact_id: UUID, at: Instant) -> None:
+        if self.contact_id == contact_id:
+            self.record(IdentifierReleased(occurred_at=at))
+
+    def apply(self, event: Event) -> None:
+        match event:
+            case IdentifierClaimed():
+                self.contact_id = event.contact_id
+            case IdentifierReleased():
+                self.contact_id = None
+
+
+class Contact(Aggregate):
+    """A person the business knows. `profile` is sealed once it is loaded from the store."""
+
+    profile: Profile | Sealed | None = None
+    identifiers: tuple[IdentifierIndex, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        """A stream of another kind is no contact, though its id may be asked for."""
+        return self.profile is not None
+
+    @property
+    def known_profile(self) -> Profile | Sealed:
+        """The profile of a contact that exists."""
+        assert self.profile is not None  # noqa: S101 - a contact exists by its profile
+        return self.profile
+
+    def register(self, source: str, profile: Profile, identifiers: tuple[IdentifierIndex, ...], at: Instant) -> None:
+        if self.exists:
+            raise NotAllowed("This contact is registered already.")
+        self.record(ContactRegistered(occurred_at=at, source=source, profile=profile, identifiers=identifiers))
+
+    def update(self, before: Profile, after: Profile, identifiers: tuple[IdentifierIndex, ...], at: Instant) -> None:
+        """Take over a changed profile; one that says the same as before changes nothing."""
+        changed = tuple(name for name in Profile.model_fields if getattr(before, name) != getattr(after, name))
+        if changed:
+            self.record(ContactUpdated(occurred_at=at, changed=changed, profile=after, identifiers=identifiers))
+
+    def apply(self, event: Event) -> None:
+        match event:
+            case ContactRegistered() | ContactUpdated():
+                self.profile, self.identifiers = event.profile, event.identifiers
+
+
+class Interaction(Aggregate):
+    """One interaction: a stream of its own, so that a repeat is recognised and no contact runs hot."""
+
+    def log(self, contact_id: UUID, source: str, interaction: InteractionRecorded) -> None:
+        """A repeat changes nothing."""
+        if not self.exists:
+            self.record(
+                InteractionLogged(
+                    occurred_at=interaction.occurred_at,
+                    contact_id=contact_id,
+                    source=source,
+                    channel=interaction.channel,
+                    direction=interaction.direction,
+                    order=interaction.order_value(),
+                    campaign_id=interaction.campaign_id(),
+                    content=_content(interaction),
+                )
+            )
+
+    def apply(self, event: Event) -> None:
+        """That it happened is all its state."""
+
+
+def _content(interaction: InteractionRecorded) -> InteractionContent:
+    names = InteractionContent.model_fields
+    said: dict[str, Any] = {name: getattr(interaction, name) for name in names}
+    return InteractionContent(**said)
+
+
+class PartyAnswer(Aggregate):
+    """The answer to one lead or ticket; it is given once."""
+
+    def resolve(self, cause: Cause, cause_id: UUID, contact_id: UUID, at: Instant) -> None:
+        self.record(PartyResolved(occurred_at=at, cause=cause, cause_id=cause_id, contact_id=contact_id))
+
+    def give_up(self, cause: Cause, cause_id: UUID, reason: UnknownReason, at: Instant) -> None:
+        self.record(PartyUnknown(occurred_at=at, cause=cause, cause_id=cause_id, reason=reason))
+
+    def apply(self, event: Event) -> None:
+        """That it was given is all its state."""

@@ -1,0 +1,166 @@
+"""The single customer view as it is answered: plain dictionaries with a declared shape.
+
+One definition serves the type checker, the OpenAPI document and the encoder. Nothing is validated on the way out, which
+keeps the answer as fast as a plain document.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import GetPydanticSchema
+from typing_extensions import TypedDict  # pydantic reads no other on Python 3.11
+
+from crm_events.contacts import InteractionContent
+from crm_events.parties import Identifier, Profile
+from crm_events.sales import Inquiry
+from crm_events.service import Reply, TicketRequest
+
+Opened = dict[str, Any]
+"""A personal block in the clear, as the JSON members that it was sealed with."""
+
+
+def _declared_as(kind: Any) -> GetPydanticSchema:
+    """Opened JSON whose shape is that of an event's block."""
+    return GetPydanticSchema(lambda _, handler: handler(kind))
+
+
+class MoneyAnswer(TypedDict):
+    """`amount` is a decimal string with two places."""
+
+    amount: str
+    currency: str
+
+
+class TimelineItem(TypedDict):
+    """One touch, at the time when it happened (`occurred_at`), however late it was recorded.
+
+    An `interaction` came through a channel; a `ticket_reply` belongs to the ticket `ticket_id`.
+    """
+
+    id: str
+    kind: Literal["interaction", "ticket_reply"]
+    occurred_at: datetime
+    recorded_at: datetime
+    channel: str | None
+    direction: str
+    source: str | None
+    order: MoneyAnswer | None
+    campaign_id: str | None
+    ticket_id: str | None
+    content: Annotated[Opened | None, _declared_as(InteractionContent | Reply | None)]
+
+
+class Timeline(TypedDict):
+    """Newest first. `next` is the cursor of the page after this one, null on the last page."""
+
+    items: list[TimelineItem]
+    next: str | None
+
+
+class LeadAnswer(TypedDict):
+    id: str
+    version: int
+    source: str
+    stage: str
+    score: int | None
+    reason: str | None
+    opportunity_id: str | None
+    captured_at: datetime
+    changed_at: datetime
+    inquiry: Annotated[Opened | None, _declared_as(Inquiry | None)]
+    note: str | None
+
+
+class OpportunityAnswer(TypedDict):
+    id: str
+    version: int
+    lead_id: str
+    title: str | None
+    stage: str
+    value: MoneyAnswer
+    expected_close: str | None
+    opened_at: datetime
+    changed_at: datetime
+    closed_at: datetime | None
+    loss_reason: str | None
+    note: str | None
+
+
+class TicketAnswer(TypedDict):
+    id: str
+    version: int
+    channel: str
+    priority: str
+    status: str
+    agent: str | None
+    replies: int
+    opened_at: datetime
+    changed_at: datetime
+    resolved_at: datetime | None
+    request: Annotated[Opened | None, _declared_as(TicketRequest | None)]
+    note: str | None
+
+
+class EngagementAnswer(TypedDict):
+    """The customer answered a campaign with this interaction."""
+
+    interaction_id: str
+    channel: str
+    occurred_at: datetime
+
+
+class CampaignAnswer(TypedDict):
+    """`name` is null as long as the campaign itself has not arrived; `enrolled_at` where nobody enrolled them."""
+
+    id: str
+    name: str | None
+    channel: str | None
+    enrolled_at: datetime | None
+    engagements: list[EngagementAnswer]
+
+
+class TotalsAnswer(TypedDict):
+    """`revenue` holds decimal strings by currency; a return lowers it and is no order."""
+
+    orders: int
+    revenue: dict[str, str]
+    interactions: int
+    last_contact_at: datetime | None
+
+
+class SectionFreshness(TypedDict):
+    """How much of a section's source the view has seen.
+
+    `position` is the highest position applied, by partition of `topic`; `age_seconds` how long ago the newest event
+    applied was recorded, null before the first. `stale` says that newer facts are known to be missing, or may be.
+    """
+
+    topic: str
+    position: dict[str, int]
+    age_seconds: float | None
+    stale: bool
+
+
+class CustomerView(TypedDict):
+    """The customer on one page.
+
+    `profile` is null and `erased` true when the personal data was erased; `profile` alone is null as long as the
+    contact's own record has not arrived. `complete` is false for the rare customer with more leads, tickets, campaigns
+    or engagements than one page shows: then the newest are shown, and the owning services list the rest.
+    """
+
+    contact_id: str
+    erased: bool
+    source: str | None
+    registered_at: datetime | None
+    updated_at: datetime | None
+    profile: Annotated[Opened | None, _declared_as(Profile | None)]
+    identifiers: Annotated[list[Opened], _declared_as(list[Identifier])]
+    timeline: Timeline
+    leads: list[LeadAnswer]
+    opportunities: list[OpportunityAnswer]
+    tickets: list[TicketAnswer]
+    campaigns: list[CampaignAnswer]
+    totals: TotalsAnswer
+    complete: bool
+    freshness: dict[str, SectionFreshness]

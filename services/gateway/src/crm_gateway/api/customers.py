@@ -1,0 +1,96 @@
+"""GET /api/customers: the single customer view."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from crm_events.parties import Identifier, IdentifierKind, IdentifierText
+from crm_gateway.answers import CustomerView, Timeline
+from crm_gateway.projections.customers import Customers
+from crm_gateway.queries import contact_with, customer_records, opened_blocks, timeline_records, wait_for_contacts
+from crm_gateway.sources import Sources
+from crm_gateway.timeline_pages import TimelinePages
+from crm_gateway.view import compose, timeline_items
+from crm_platform.auth import STAFF
+from crm_platform.errors import Refusal
+from crm_platform.http.paging import DEFAULT_LIMIT, MAX_LIMIT
+from crm_platform.http.reads import AFTER_HEADER, positions_after, read_model
+from crm_platform.identifiers import BlindIndexer
+from crm_platform.read_model import ReadModel
+
+TIMELINE_SHOWN = 50
+"""Items of the timeline in the view itself."""
+
+
+async def customers_read(
+    customers: Annotated[ReadModel, Depends(read_model(Customers, *STAFF))], request: Request
+) -> ReadModel:
+    """The customers' records, once they show what CRM-After names."""
+    await wait_for_contacts(customers, positions_after(request))
+    return customers
+
+
+CustomersRead = Annotated[ReadModel, Depends(customers_read)]
+Looked = Annotated[IdentifierText | None, Query(max_length=320)]
+
+
+class OneIdentifierNeeded(Refusal):
+    code, title = "one-identifier-needed", "Say by what the customer is looked up"
+
+
+def the_one_identifier(
+    email: Looked = None, phone: Looked = None, handle: Looked = None, cookie: Looked = None
+) -> Identifier:
+    """What the customer is looked up by. Raises OneIdentifierNeeded unless there is exactly one."""
+    looked_up = {"email": email, "phone": phone, "handle": handle, "cookie": cookie}
+    given = [Identifier(kind=IdentifierKind(kind), value=value) for kind, value in looked_up.items() if value]
+    if len(given) != 1:
+        raise OneIdentifierNeeded("Give exactly one of the parameters email, phone, handle, cookie.")
+    return given[0]
+
+
+def customer_routes(indexer: BlindIndexer, sources: Sources, cursor_key: bytes) -> APIRouter:
+    """The single customer view: by id, by identifier, and more of its timeline."""
+    router = APIRouter(prefix="/api/customers", tags=["customers"])
+
+    async def view(customers: ReadModel, contact_id: str, request: Request) -> Response:
+        # What a client waited for must show in the positions, so they are then read anew.
+        freshness = await sources.freshness(customers, anew=AFTER_HEADER in request.headers)
+        records = await customer_records(customers, contact_id, TIMELINE_SHOWN)
+        opened = await opened_blocks(customers, records)
+        items = timeline_items(records.timeline, records.replies, opened)
+        timeline = TimelinePages(cursor_key, contact_id).page(items, TIMELINE_SHOWN)
+        return _json(compose(records, opened, timeline, freshness))
+
+    @router.get("", responses={200: {"model": CustomerView}})
+    async def customer_with_identifier(
+        customers: CustomersRead, identifier: Annotated[Identifier, Depends(the_one_identifier)], request: Request
+    ) -> Response:
+        """The single customer view of whoever has this identifier: give exactly one."""
+        return await view(customers, await contact_with(customers, identifier, indexer), request)
+
+    @router.get("/{contact_id}", responses={200: {"model": CustomerView}})
+    async def customer(customers: CustomersRead, contact_id: UUID, request: Request) -> Response:
+        """The single customer view."""
+        return await view(customers, str(contact_id), request)
+
+    @router.get("/{contact_id}/timeline", responses={200: {"model": Timeline}})
+    async def timeline(
+        customers: CustomersRead,
+        contact_id: UUID,
+        cursor: Annotated[str, Query(max_length=512, description="`timeline.next` of the view, or `next`.")],
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    ) -> Response:
+        """What stands further down the timeline."""
+        pages = TimelinePages(cursor_key, str(contact_id))
+        records = await timeline_records(customers, str(contact_id), pages.position(cursor), limit)
+        items = timeline_items(records.timeline, records.replies, await opened_blocks(customers, records))
+        return _json(pages.page(items, limit))
+
+    return router
+
+
+def _json(answer: Any) -> Response:
+    return Response(orjson.dumps(answer, option=orjson.OPT_UTC_Z), media_type="application/json")

@@ -1,0 +1,35 @@
+"""The composition root: what is not constructed here does not exist."""
+
+from crm_gateway.api.customers import customer_routes
+from crm_gateway.api.description import description_routes
+from crm_gateway.api.interactions import interaction_routes
+from crm_gateway.api.proxy import proxy_routes
+from crm_gateway.interaction_log import InteractionLog
+from crm_gateway.openapi import PlatformDescription
+from crm_gateway.projections.customers import Customers
+from crm_gateway.services import Services
+from crm_gateway.settings import GatewaySettings
+from crm_gateway.sources import Sources
+from crm_platform.identifiers import BlindIndexer
+from crm_platform.service import Service
+
+
+def compose() -> Service:
+    settings = GatewaySettings()
+    customers = Customers()
+    services = Services(settings.service_urls())
+    interactions = InteractionLog(settings.kafka_bootstrap)
+    sources = Sources(settings.kafka_bootstrap, customers.topics)
+    indexer = BlindIndexer(settings.identifier_pepper.get_secret_value())
+    return Service(
+        name="gateway",
+        settings=settings,
+        projections=(customers,),
+        api_runners=(services, interactions, sources),
+        routers=(
+            customer_routes(indexer, sources, settings.cursor_key.get_secret_value()),
+            interaction_routes(interactions),
+            description_routes(PlatformDescription(services)),
+            proxy_routes(services),
+        ),
+    )

@@ -1,0 +1,26 @@
+"""What the gateway is told besides what every service is told."""
+
+from pydantic import AnyHttpUrl
+
+from crm_platform.settings import SecretKey, ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """`identifier_pepper` is the one that contacts has: both compute the same blind indexes."""
+
+    identifier_pepper: SecretKey
+    contacts_url: AnyHttpUrl
+    sales_url: AnyHttpUrl
+    service_url: AnyHttpUrl
+    marketing_url: AnyHttpUrl
+    analytics_url: AnyHttpUrl
+
+    def service_urls(self) -> dict[str, str]:
+        """Where each service answers, by its name."""
+        return {
+            "contacts": str(self.contacts_url),
+            "sales": str(self.sales_url),
+            "service": str(self.service_url),
+            "marketing": str(self.marketing_url),
+            "analytics": str(self.analytics_url),
+        }
