@@ -139,7 +139,7 @@ def test_the_page_begins_with_who_it_is() -> None:
     assert "email anna@example.org  phone +441134960000" in shown
     assert "Oak Street Garage" in shown
     assert "1 Mill Road, YO1 7HH York, GB" in shown
-    assert "customer since 2025-03-04 09:00 (1 year ago), first known from staff" in shown
+    assert "known since 2025-03-04 09:00 (1 year ago), first from staff" in shown
 
 
 def test_totals_are_one_line() -> None:
@@ -232,6 +232,11 @@ def test_a_distance_in_time_is_told_in_its_largest_unit(distance: timedelta, wor
 def test_a_customer_is_asked_for_by_what_the_word_looks_like(who: str, parameters: dict[str, str]) -> None:
     asked = question(who)
     assert (asked.path, asked.parameters) == ("/api/customers", parameters)
+
+
+def test_a_phone_number_that_is_not_found_is_asked_for_with_its_country_code() -> None:
+    assert "country code" in question("0113 496 0000").words
+    assert "country code" not in question("+44 113 496 0000").words
 
 
 def test_a_customer_is_asked_for_by_id() -> None:

@@ -32,11 +32,11 @@ ISSUER, AUDIENCE = "https://issuer.test", "crm"
 class SmallService:
     """A service with one answer, which remembers what it was asked."""
 
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
     url: str = ""
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append((request.method, request.raw_path, headers, await request.read()))
         return await self.answer(request)
@@ -44,12 +44,12 @@ class SmallService:
 
 @asynccontextmanager
 async def running_service(
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
 ) -> AsyncIterator[SmallService]:
     service = SmallService(answer)
-    runner = web.ServerRunner(web.Server(service.handle))
+    runner = web.ServerRunner(web.Server(service.handle), shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
     service.url = f"http://{host}:{port}"
@@ -89,7 +89,7 @@ OpenDoor = Callable[[APIRouter], Awaitable[Door]]
 
 @pytest.fixture
 def services() -> Callable[..., Any]:
-    """Starts a small service: `async with services(answer) as service`."""
+    """What starts a small service, for an `async with`, from the one answer that it gives."""
     return running_service
 
 

@@ -117,7 +117,7 @@ def test_merging_leaves_its_sources_as_they_were() -> None:
 async def test_a_service_that_is_away_is_named_and_described_as_last_known(services: Any) -> None:
     described = orjson.dumps(document("/leads", "Lead", Lead=ITEM))
 
-    async def describe(_: web.Request) -> web.StreamResponse:
+    async def describe(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=described, content_type="application/json")
 
     async with services(describe) as sales, services(describe) as service:

@@ -11,10 +11,10 @@ from aiohttp import web
 from crm_gateway.api.proxy import proxy_routes
 from crm_gateway.services import OWNERS, Services
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-async def created(_: web.Request) -> web.StreamResponse:
+async def created(_: web.BaseRequest) -> web.StreamResponse:
     return web.json_response(
         {"id": "1"},
         status=201,
@@ -28,7 +28,7 @@ async def created(_: web.Request) -> web.StreamResponse:
     )
 
 
-async def stale(_: web.Request) -> web.StreamResponse:
+async def stale(_: web.BaseRequest) -> web.StreamResponse:
     return web.json_response({"status": 412}, status=412, content_type="application/problem+json")
 
 
@@ -127,7 +127,7 @@ async def test_a_service_that_is_away_is_a_503_that_says_when_to_try_again(open_
 async def test_a_service_that_is_too_slow_is_a_503(gateway: Any) -> None:
     released = asyncio.Event()
 
-    async def slow(_: web.Request) -> web.StreamResponse:
+    async def slow(_: web.BaseRequest) -> web.StreamResponse:
         await released.wait()
         return web.Response()
 

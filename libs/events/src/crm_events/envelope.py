@@ -132,7 +132,14 @@ def _place(document: Mapping[str, Any], data: Event, source: str) -> tuple[UUID,
     if isinstance(data, AdapterRecord):
         identity = data.identity(source)
         return identity, identity, 0
-    return UUID(_text(document, "id")), UUID(_text(document, "subject")), int(_text(document, "sequence"))
+    return UUID(_text(document, "id")), UUID(_text(document, "subject")), _sequence(document)
+
+
+def _sequence(document: Mapping[str, Any]) -> int:
+    text = _text(document, "sequence")
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise UnreadableEventError("the CloudEvents attribute sequence must be a whole number from 1, as text")
+    return int(text)
 
 
 def _check_seal(data: Event, recorded_id: UUID) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from crm_local.commands.down import down
 from crm_local.commands.logs import logs
+from crm_local.commands.secrets import secrets
 from crm_local.commands.status import status
 from crm_local.commands.token import token
 from crm_local.commands.up import up
@@ -43,6 +44,7 @@ app.command()(down)
 app.command()(status)
 app.command()(logs)
 app.command()(token)
+app.command()(secrets)
 app.command()(publish)
 app.command()(demo)
 app.command()(customer)

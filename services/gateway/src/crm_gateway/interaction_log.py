@@ -12,7 +12,7 @@ from crm_platform import kafka
 from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
 
-WRITE_WITHIN_SECONDS = 5.0
+WRITE_WITHIN_SECONDS = 4.5
 LINGER_MILLISECONDS = 2
 
 log = get_logger(__name__)
@@ -53,7 +53,7 @@ class InteractionLog:
             self._connected.clear()
 
     async def append(self, records: Sequence[LogRecord]) -> None:
-        """Write all records. Raises Unavailable when they are not all acknowledged within 5 s.
+        """Write all records. Raises Unavailable when they are not all acknowledged in time.
 
         Some may have been written then: sending them again is harmless, for each is known by its source and id.
         """

@@ -70,7 +70,7 @@ def with_request_bodies(own: Document) -> Document:
     """The gateway's document with the bodies that it reads itself, and so FastAPI does not know of."""
     _, schemas = models_json_schema([(InteractionBatch, "validation")], ref_template=COMPONENTS + "schemas/{model}")
     document = deepcopy(own)
-    document["components"]["schemas"] |= schemas["$defs"]
+    document["components"]["schemas"] = schemas["$defs"] | document["components"]["schemas"]
     return document
 
 

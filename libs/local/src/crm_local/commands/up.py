@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from crm_local.background import start_supervisor, wait_until_running
+from crm_local.demo.fill import fill_if_empty
 from crm_local.display import Display
 from crm_local.folder import StateFolder
 from crm_local.lifeline import when_stdin_closes
@@ -22,6 +23,7 @@ def up(
         typer.Option(help="A part, or 'infrastructure'; may be given more than once. Services bring what they need."),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill an empty installation with the demo.")] = False,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start Kafka, MongoDB, PostgreSQL and the services, and keep them running until Ctrl-C."""
@@ -31,7 +33,7 @@ def up(
     if detach:
         _start_detached(settings, names)
     else:
-        _run_in_foreground(settings, names, until_stdin_closes)
+        _run_in_foreground(settings, names, until_stdin_closes, demo)
 
 
 def _start_detached(settings: LocalSettings, only: list[str]) -> None:
@@ -53,7 +55,7 @@ def _refuse_if_running(folder: StateFolder) -> None:
         return
 
 
-def _run_in_foreground(settings: LocalSettings, only: list[str], until_stdin_closes: bool) -> None:
+def _run_in_foreground(settings: LocalSettings, only: list[str], until_stdin_closes: bool, demo: bool) -> None:
     console = Console()
     folder = settings.folder
     folder.create()
@@ -61,25 +63,31 @@ def _run_in_foreground(settings: LocalSettings, only: list[str], until_stdin_clo
         for name in stop_leftovers(folder):
             console.print(f"stopped {name}, which an earlier start had left running", highlight=False)
         plan = make_plan(folder, settings.gateway_port, only)
-        asyncio.run(_supervise(plan, console, until_stdin_closes))
+        asyncio.run(_supervise(plan, console, until_stdin_closes, demo))
 
 
-async def _supervise(plan: Plan, console: Console, until_stdin_closes: bool) -> None:
+async def _supervise(plan: Plan, console: Console, until_stdin_closes: bool, demo: bool) -> None:
     display = Display(console)
     is_welcomed = False
+    filling: asyncio.Task[None] | None = None
 
     def watch(record: StackRecord) -> None:
-        nonlocal is_welcomed
+        nonlocal is_welcomed, filling
         display.show(record)
         if record.phase is Phase.RUNNING and not is_welcomed:
             is_welcomed = True
             _welcome(console, plan.folder, record)
+            if demo:
+                filling = asyncio.get_running_loop().create_task(fill_if_empty(plan.folder))
 
     supervisor = Supervisor(plan, watch)
     lifeline = await when_stdin_closes(supervisor.request_stop) if until_stdin_closes else None
     try:
         await supervisor.run()
     finally:
+        if filling is not None:
+            filling.cancel()
+            await asyncio.gather(filling, return_exceptions=True)
         display.close()
         if lifeline is not None:
             lifeline.close()

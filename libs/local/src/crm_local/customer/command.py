@@ -63,7 +63,8 @@ def _kind(who: str) -> tuple[str, str]:
     if _EMAIL.fullmatch(who):
         return "email", "by this e-mail address"
     if _PHONE.fullmatch(who):
-        return "phone", "by this phone number"
+        hint = "" if who.startswith("+") else "; give it with its country code, as in +44 113 496 0000"
+        return "phone", f"by this phone number{hint}"
     return "handle", "by this handle"
 
 

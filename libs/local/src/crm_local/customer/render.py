@@ -37,8 +37,8 @@ def _header(view: CustomerView, now: datetime) -> Panel:
     profile = view.profile
     lines = [] if profile is None else [*_profile_lines(view)]
     if view.registered_at:
-        source = f", first known from {plain(view.source)}" if view.source else ""
-        lines.append(f"customer since {moment(view.registered_at)} ({ago(view.registered_at, now)}){source}")
+        source = f", first from {plain(view.source)}" if view.source else ""
+        lines.append(f"known since {moment(view.registered_at)} ({ago(view.registered_at, now)}){source}")
     lines.append(f"id {view.contact_id}")
     return Panel(Text("\n".join(lines)), title=Text(_name(view), "bold"), title_align="left", expand=False)
 

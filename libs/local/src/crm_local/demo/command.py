@@ -33,13 +33,14 @@ def demo(
     The same seed gives the same day: playing it again changes nothing, and one that was interrupted is resumed.
     """
     try:
-        asyncio.run(_play(seed, contacts, until_done))
+        asyncio.run(play_day(seed, contacts, until_done=until_done))
     except KeyboardInterrupt:
         Console(stderr=True).print("Interrupted: run it again to go on, nothing happens twice.", highlight=False)
         raise typer.Exit(_INTERRUPTED) from None
 
 
-async def _play(seed: int, contacts: int, until_done: bool) -> None:
+async def play_day(seed: int, contacts: int, *, until_done: bool) -> None:
+    """Play the day on the running stack, with a progress bar. Raises LocalStackError."""
     folder = LocalSettings().folder
     addresses = running_addresses(folder)
     day = plan_day(seed, contacts, beginning(folder, seed, contacts).now)

@@ -24,10 +24,7 @@ def _record(line: Line) -> AdapterRecord:
     record_class = _TYPES.get(named) if isinstance(named, str) else None
     if record_class is None:
         raise LineRefusedError(f"type: must be one of {', '.join(map(str, _TYPES))}")
-    try:
-        return record_class.model_validate(members)
-    except OverflowError as error:
-        raise LineRefusedError("occurred_at: outside the years 1 to 9999") from error
+    return record_class.model_validate(members)
 
 
 def _members(line: Line) -> dict[str, object]:
