@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import bson
 import orjson
 import psycopg
+from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
 from crm_events import REGISTRY
@@ -91,8 +93,14 @@ def folded_documents(stack: Stack, projection: Projection) -> Rows:
             for (kind, key), document in folded.items():
                 name = f"{kind.collection}/{key}"
                 assert name not in rows, f"{name} is written by two partitions"
-                rows[name] = to_row(document)
+                rows[name] = as_kept({**to_row(document), "_id": key})
     return rows
+
+
+def as_kept(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as MongoDB gives it back."""
+    kept: dict[str, Any] = bson.decode(bson.encode(row), CodecOptions(tz_aware=True))
+    return kept
 
 
 def _by_partition(events: Iterable[Recorded[Event]]) -> dict[int, list[Recorded[Event]]]:

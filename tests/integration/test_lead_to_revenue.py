@@ -93,4 +93,4 @@ def _revenue(kpis: dict[str, object], currency: str) -> int:
     """Revenue won in hundredths."""
     rows = kpis["revenue"]
     assert isinstance(rows, list)
-    return sum(round(float(row["value"]) * 100) for row in rows if row["currency"] == currency)
+    return sum(round(float(row["won"]) * 100) for row in rows if row["currency"] == currency)

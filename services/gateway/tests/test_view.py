@@ -352,7 +352,7 @@ def test_revenue_is_kept_apart_by_currency() -> None:
 def test_a_deal_belongs_to_the_customer_through_its_lead() -> None:
     (deal,) = VIEW["opportunities"]
 
-    assert (deal["lead_id"], deal["stage"], deal["value"]) == (
+    assert (deal["lead_id"], deal["status"], deal["value"]) == (
         str(LEAD),
         "won",
         {"amount": "900.50", "currency": "EUR"},

@@ -120,7 +120,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         finally:
             self._client = None
             self.ready = False
-            await client.stop()
+            await kafka.stopped(client)
 
     # -- rebalances: called by aiokafka between polls
 

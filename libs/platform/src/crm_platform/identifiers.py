@@ -62,8 +62,13 @@ def _phone(raw: str, region: str | None) -> str:
 class BlindIndexer:
     """HMAC-SHA-256 of kind and normalised value under the installation's pepper, its first 16 bytes as a UUID."""
 
-    def __init__(self, pepper: bytes) -> None:
+    def __init__(self, pepper: bytes, phone_region: str | None = None) -> None:
         self._pepper = pepper
+        self._phone_region = phone_region
+
+    def normal(self, identifier: Identifier) -> Identifier:
+        """The identifier as this installation compares it; raises NotAnIdentifier."""
+        return normalise(identifier, self._phone_region)
 
     def index(self, identifier: Identifier) -> UUID:
         """The blind index of a normalised identifier; it is the id of the identifier's own aggregate, too."""

@@ -3,13 +3,15 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from crm_events.topics import MAX_MESSAGE_BYTES
+
+STOP_SECONDS = 3.0
 
 Headers = Sequence[tuple[str, bytes]]
 TRANSIENT = (KafkaError, OSError, TimeoutError)
@@ -41,7 +43,7 @@ async def producer(bootstrap: str, **settings: Any) -> AsyncIterator[AIOKafkaPro
         await client.start()
         yield client
     finally:
-        await client.stop()
+        await stopped(client)
 
 
 @asynccontextmanager
@@ -57,7 +59,14 @@ async def reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
         await client.start()
         yield client
     finally:
-        await client.stop()
+        await stopped(client)
+
+
+async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stop a client; a broker that does not answer is not waited for: what was not acknowledged is sent again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await client.stop()
 
 
 async def end_offsets(client: AIOKafkaConsumer, topic: str, partitions: int) -> Mapping[int, int]:

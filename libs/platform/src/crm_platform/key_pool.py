@@ -39,6 +39,7 @@ class KafkaKeyPool:
         self._changed = asyncio.Event()
         self._filled = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._connected = False
 
     @property
     def ready(self) -> bool:
@@ -53,10 +54,12 @@ class KafkaKeyPool:
                 async with kafka.producer(self._bootstrap) as producer:
                     while True:
                         await self._fill(producer)
+                        self._connected = True
                         backoff.succeeded()
                         await self._changed.wait()
                         self._changed.clear()
             except kafka.TRANSIENT as failure:
+                self._connected = False
                 log.warning("keys_not_published", exc_info=failure)
                 await backoff.wait()
 
@@ -77,12 +80,16 @@ class KafkaKeyPool:
         taken = self._pop(count)
         if self._loop is None:
             raise Unavailable("The service is not ready to seal personal data yet.")
+        if len(taken) < count and not self._connected:
+            self._ready.extend(taken)
+            raise Unavailable("No key for new personal data can be published now: Kafka is away.")
         if len(taken) < count:
             waiting = asyncio.run_coroutine_threadsafe(self._wait_for(count - len(taken)), self._loop)
             try:
                 waiting.result(TAKE_SECONDS)
             except (FutureTimeoutError, TimeoutError) as late:
                 waiting.cancel()
+                self._connected = False
                 self._ready.extend(taken)
                 raise Unavailable("No key for new personal data can be published: Kafka does not answer.") from late
             taken += self._pop(count - len(taken))

@@ -47,14 +47,20 @@ class Keyring:
         self._bootstrap = bootstrap
         self._applied = applied
         self._cache: LRUCache[UUID, SubjectKey] = LRUCache(CACHED_KEYS)
+        self._erased: LRUCache[UUID, bool] = LRUCache(CACHED_KEYS)
 
     async def prefetch(self, keys: Iterable[UUID]) -> None:
-        """Have these keys at hand; the ones that are erased stay missing."""
-        missing = {key for key in keys if key not in self._cache}
+        """Have these keys at hand; the ones that are erased stay missing, for a key never comes back.
+
+        Raises KafkaError, MongoError or TimeoutError where it cannot be told whether a key is late or erased.
+        """
+        missing = {key for key in keys if key not in self._cache and key not in self._erased}
         if missing:
             missing -= await self._look_up(missing)
-        if missing and await self._catch_up():
-            await self._look_up(missing)
+        if missing:
+            await self._catch_up()
+            missing -= await self._look_up(missing)
+            self._erased.update(dict.fromkeys(missing, True))
 
     async def _look_up(self, keys: set[UUID]) -> set[UUID]:
         rows = await self._collection.find({"_id": {"$in": [str(key) for key in keys]}}).to_list(None)
@@ -62,14 +68,13 @@ class Keyring:
         self._cache.update({key: self._installation.unwrap(key, bytes(wrapped)) for key, wrapped in found.items()})
         return set(found)
 
-    async def _catch_up(self) -> bool:
+    async def _catch_up(self) -> None:
         """Wait until the ring holds all that crm.keys held when this was called; raises TimeoutError."""
         async with kafka.reader(self._bootstrap) as client:
             ends = await kafka.end_offsets(client, KEYS.name, KEYS.partitions)
         async with asyncio.timeout(CATCH_UP_SECONDS):
             while not await self._has_read(ends):
                 await self._applied.wait(0.05)
-        return True
 
     async def _has_read(self, ends: Mapping[int, int]) -> bool:
         cursors = await self._cursors.all()
@@ -99,7 +104,7 @@ class Keyring:
         """Many blocks with one look-up; None for a block that is absent or erased."""
         try:
             await self.prefetch(_key_id(block) for block in blocks if block is not None)
-        except (*kafka.TRANSIENT, mongo.MongoError) as away:
+        except (*kafka.TRANSIENT, mongo.MongoError, SealBrokenError) as away:
             log.warning("keys_not_looked_up", exc_info=away)
         return [None if block is None else self._opened_or_none(block, kind) for block in blocks]
 

@@ -17,7 +17,7 @@ from crm_events.topics import INTERACTIONS
 from crm_platform import kafka, mongo
 from crm_platform.consumer import CannotApplyError, Consumer, CursorMovedError, Cursors, Progress
 from crm_platform.cursor import Arrival, Cursor, arrival
-from crm_platform.errors import Refusal
+from crm_platform.errors import Refusal, Unavailable
 from crm_platform.event_store.committer import Committer
 from crm_platform.event_store.recorder import GuardFailedError, Recorder, Statement
 from crm_platform.event_store.store import CommandStore
@@ -48,7 +48,12 @@ Step = Inbound | UnknownEventError | UnreadableEventError
 class PolicyRunner(Consumer):
     """Runs one policy of a service."""
 
-    transient: ClassVar[tuple[type[Exception], ...]] = (*kafka.TRANSIENT, PersistenceError, mongo.MongoError)
+    transient: ClassVar[tuple[type[Exception], ...]] = (
+        *kafka.TRANSIENT,
+        PersistenceError,
+        mongo.MongoError,
+        Unavailable,
+    )
 
     def __init__(
         self,

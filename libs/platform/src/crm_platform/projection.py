@@ -46,7 +46,6 @@ class Index:
 
 
 D = TypeVar("D", bound=Document)
-P = TypeVar("P", bound="Projection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,27 @@ def fold(
     return declare
 
 
+Declared = list[tuple[type[Event], type[Document], Key]]
+
+
+def _declared_folds(projection: type) -> dict[str, Declared]:
+    """The fold methods of a class and its bases, by name. Raises TypeError where two classes share a name."""
+    found: dict[str, Declared] = {}
+    for part in reversed(projection.__mro__):
+        for method in vars(part).values():
+            declared = getattr(method, "__folds__", None)
+            if declared is None:
+                continue
+            if method.__name__ in found:
+                raise TypeError(f"{projection.__name__} has two folds named {method.__name__}")
+            found[method.__name__] = declared
+    return found
+
+
 class Projection:
     """A read model. `name` and `version` are its identity: a change of shape is a new version, built beside the old.
+
+    A large one may inherit from classes that hold the folds of one kind of record each.
 
     `answers` are documents whose id is a stream in which another service answers: a read after a write waits for them.
     """
@@ -106,9 +124,9 @@ class Projection:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.folds = {}
-        for method in vars(cls).values():
-            for event, document, key in getattr(method, "__folds__", ()):
-                cls.folds.setdefault(event, []).append(Fold(event, document, key, method.__name__))
+        for name, declared in _declared_folds(cls).items():
+            for event, document, key in declared:
+                cls.folds.setdefault(event, []).append(Fold(event, document, key, name))
 
     @property
     def identity(self) -> str:

@@ -103,11 +103,11 @@ class ReadModel:
         """Many personal blocks with one look-up of keys."""
         return await self._keyring.open_all(blocks, kind)
 
-    async def prefetch_keys(self, keys: Sequence[str]) -> None:
-        """Have the keys of many blocks of several kinds at hand."""
-        await self._keyring.prefetch(UUID(key) for key in keys)
-
     # -- read-your-writes and freshness
+
+    async def cursors(self) -> Cursors:
+        """How far every partition has been read."""
+        return await self._cursors.all()
 
     async def wait_for(self, positions: Sequence[str]) -> None:
         """Wait until the read model shows what these CRM-Position tokens speak of; raises Unavailable after 5 s.
@@ -148,7 +148,7 @@ class ReadModel:
     async def freshness(self) -> dict[str, Freshness]:
         """How far each topic has been read."""
         now = datetime.now(UTC)
-        cursors = await self._cursors.all()
+        cursors = await self.cursors()
         return {topic: _freshness(topic, cursors, now) for topic in sorted(self._topics)}
 
 

@@ -15,7 +15,7 @@ import psycopg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from eventsourcing.persistence import PersistenceError
 
-from crm_events.envelope import STRUCTURED
+from crm_events.envelope import STRUCTURED, event_id
 from crm_events.topics import Topic
 from crm_platform import kafka
 from crm_platform.event_store.application import EventStore
@@ -114,6 +114,7 @@ class Relay:
         previous, last[partition] = last.get(partition, 0), notification.position
         headers = [
             ("content-type", STRUCTURED.encode()),
+            ("ce_id", str(event_id(notification.stream, notification.sequence)).encode()),
             ("ce_type", notification.topic.encode()),
             ("ce_position", b"%d" % notification.position),
             ("ce_previous", b"%d" % previous),

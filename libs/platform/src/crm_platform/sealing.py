@@ -74,11 +74,11 @@ class SubjectKey:
 
     def open(self, block: Sealed | SealedBlock, kind: type[B]) -> B:
         """The block in the clear; raises SealBrokenError."""
-        box = base64.b64decode(block.box)
         associated = _uuid(block.event).bytes + _uuid(block.subject).bytes + self.id.bytes
         try:
+            box = base64.b64decode(block.box, validate=True)
             return kind.model_validate_json(self._cipher.decrypt(box[:_NONCE], box[_NONCE:], associated))
-        except InvalidTag as broken:
+        except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(f"the personal block of event {block.event} does not open with its key") from broken
 
 

@@ -47,6 +47,10 @@ SecretKey = Annotated[SecretBytes, BeforeValidator(_decoded)]
 """32 secret bytes, given as base64; `get_secret_value()` is the bytes."""
 
 
+PhoneRegion = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+"""A country (ISO 3166) in which phone numbers without a country code are read."""
+
+
 class ServiceSettings(BaseSettings):
     """What every service is told. A service subclasses it to add its own settings.
 

@@ -8,7 +8,7 @@ from crm_contacts.domain import Contact, IdentifierOwner
 from crm_events.event import Instant
 from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind, Party, Profile
 from crm_platform.errors import NotFound
-from crm_platform.identifiers import BlindIndexer, normalise
+from crm_platform.identifiers import BlindIndexer
 from crm_platform.sealing import KeyErased
 from crm_platform.work import UnitOfWork
 
@@ -39,13 +39,12 @@ def reference(source: str, kind: str, external_id: str) -> Identifier:
 class Identity:
     """Owns the rules of who is who. An identifier is compared in its normal form, through its blind index."""
 
-    def __init__(self, indexer: BlindIndexer, phone_region: str | None) -> None:
+    def __init__(self, indexer: BlindIndexer) -> None:
         self._indexer = indexer
-        self._phone_region = phone_region
 
     def name(self, profile: Profile) -> Named:
         """The profile with normal identifiers, each once, and their blind indexes. Raises NotAnIdentifier."""
-        normal = tuple(dict.fromkeys(normalise(i, self._phone_region) for i in profile.identifiers))
+        normal = tuple(dict.fromkeys(map(self._indexer.normal, profile.identifiers)))
         return Named(profile.model_copy(update={"identifiers": normal}), self._indexer.index_all(normal))
 
     def party(self, party: Party, fallback: Identifier) -> Named:

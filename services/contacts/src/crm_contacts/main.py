@@ -13,7 +13,7 @@ from crm_platform.service import EventStoreDefinition, Service
 
 def compose() -> Service:
     settings = ContactsSettings()
-    identity = Identity(BlindIndexer(settings.identifier_pepper.get_secret_value()), settings.phone_region)
+    identity = Identity(BlindIndexer(settings.identifier_pepper.get_secret_value(), settings.phone_region))
     return Service(
         name="contacts",
         settings=settings,

@@ -1,10 +1,6 @@
 """What can be set about contacts from the environment."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from crm_platform.settings import SecretKey, ServiceSettings
+from crm_platform.settings import PhoneRegion, SecretKey, ServiceSettings
 
 
 class ContactsSettings(ServiceSettings):
@@ -14,4 +10,4 @@ class ContactsSettings(ServiceSettings):
     """
 
     identifier_pepper: SecretKey
-    phone_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    phone_region: PhoneRegion | None = None

@@ -76,6 +76,7 @@ class OpportunityAnswer(TypedDict):
     version: int
     lead_id: str
     title: str | None
+    status: str
     stage: str
     value: MoneyAnswer
     expected_close: str | None

@@ -20,7 +20,7 @@ def compose() -> Service:
     services = Services(settings.service_urls())
     interactions = InteractionLog(settings.kafka_bootstrap)
     sources = Sources(settings.kafka_bootstrap, customers.topics)
-    indexer = BlindIndexer(settings.identifier_pepper.get_secret_value())
+    indexer = BlindIndexer(settings.identifier_pepper.get_secret_value(), settings.phone_region)
     return Service(
         name="gateway",
         settings=settings,

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import RootModel
 
 from crm_events.parties import Identifier
 from crm_gateway.answers import Opened
 from crm_gateway.projections.campaigns import CampaignRecord, EngagementRecord, EnrolmentRecord
-from crm_gateway.projections.customers import Customers
 from crm_gateway.projections.leads import LeadRecord
 from crm_gateway.projections.opportunities import OpportunityRecord
 from crm_gateway.projections.parties import PartyLink
@@ -18,11 +17,8 @@ from crm_gateway.projections.tickets import TicketRecord, TicketReply
 from crm_gateway.projections.timeline import TimelineEntry
 from crm_gateway.projections.totals import CustomerTotals
 from crm_gateway.view import CustomerRecords, OpenedBlocks
-from crm_platform import mongo
-from crm_platform.consumer import Cursors
 from crm_platform.errors import NotFound
-from crm_platform.identifiers import BlindIndexer, normalise
-from crm_platform.mongo_cursors import MongoCursors
+from crm_platform.identifiers import BlindIndexer
 from crm_platform.projection import Document
 from crm_platform.projector import from_row
 from crm_platform.read_model import ReadModel
@@ -105,18 +101,11 @@ async def timeline_records(
 
 async def contact_with(customers: ReadModel, identifier: Identifier, indexer: BlindIndexer) -> str:
     """The id of the contact with that identifier. Raises NotFound, or NotAnIdentifier if it is not well formed."""
-    index = str(indexer.index(normalise(identifier)))
+    index = str(indexer.index(indexer.normal(identifier)))
     found = await customers.find(CustomerProfile, {"identifiers": index}, sort=(("updated_at", -1),), limit=1)
     if not found:
         raise NotFound(f"There is no customer with that {identifier.kind.value}.")
     return found[0].id
-
-
-async def cursors_of(customers: ReadModel) -> Cursors:
-    """How far the read model has come in each partition of its topics."""
-    # Motor's types take the attribute for a sub-collection.
-    database = cast(mongo.Database, customers.collection(CustomerProfile).database)
-    return await MongoCursors(database, Customers().identity).all()
 
 
 async def wait_for_contacts(customers: ReadModel, positions: Iterable[str]) -> None:

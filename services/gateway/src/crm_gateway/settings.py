@@ -2,13 +2,14 @@
 
 from pydantic import AnyHttpUrl
 
-from crm_platform.settings import SecretKey, ServiceSettings
+from crm_platform.settings import PhoneRegion, SecretKey, ServiceSettings
 
 
 class GatewaySettings(ServiceSettings):
-    """`identifier_pepper` is the one that contacts has: both compute the same blind indexes."""
+    """`identifier_pepper` and `phone_region` are those of contacts: both compute the same blind indexes."""
 
     identifier_pepper: SecretKey
+    phone_region: PhoneRegion | None = None
     contacts_url: AnyHttpUrl
     sales_url: AnyHttpUrl
     service_url: AnyHttpUrl

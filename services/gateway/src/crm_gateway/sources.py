@@ -10,7 +10,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from crm_events.topics import CONTACTS, MARKETING, SALES, SERVICE, Topic
 from crm_gateway.answers import SectionFreshness
-from crm_gateway.queries import cursors_of
 from crm_platform import kafka
 from crm_platform.consumer import Cursors
 from crm_platform.cursor import Cursor
@@ -84,7 +83,7 @@ class Sources:
         """Of each section: what its source's cursors have applied, and whether that is all there was 5 s ago."""
         if anew or monotonic() - self._cursors_read_at > CURSORS_KEPT_SECONDS:
             read_at = monotonic()
-            self._cursors, self._cursors_read_at = await cursors_of(customers), read_at
+            self._cursors, self._cursors_read_at = await customers.cursors(), read_at
         now, due = datetime.now(UTC), self._due()
         by_topic = {topic.name: _freshness(topic, self._cursors, due, now) for topic in self._topics}
         return {section: by_topic[topic.name] for section, topic in SECTIONS.items()}

@@ -169,6 +169,7 @@ def _opportunities(deals: Iterable[OpportunityRecord], opened: OpenedBlocks) -> 
             "version": deal.version,
             "lead_id": deal.lead_id,
             "title": opened.text(deal.details, "title"),
+            "status": deal.status,
             "stage": deal.stage,
             "value": _money(deal.value),
             "expected_close": deal.expected_close,

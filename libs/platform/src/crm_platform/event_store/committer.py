@@ -6,6 +6,7 @@ means done), the rest is decided again, at most three times as a group, then one
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -60,12 +61,13 @@ class Decided(NamedTuple):
     answers: tuple[str, ...]
 
 
-class OversizedError(Exception):
-    """A staged event is larger than the store takes."""
+class UnstorableError(Exception):
+    """Some staged events cannot be stored; the commands that staged them are refused, the others go on."""
 
-    def __init__(self, index: int, size: int) -> None:
-        super().__init__(f"an event of {size} bytes is over the {MAX_STORED_EVENT_BYTES} that may be stored")
-        self.index = index
+    def __init__(self, indexes: AbstractSet[int], refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.indexes = indexes
+        self.refusal = refusal
 
 
 class Decision(Protocol):
@@ -124,10 +126,10 @@ class Committer:
             staging, decided, refused = self._decide(firsts)
             try:
                 receipts = self._commit(staging, decided)
-            except OversizedError as oversized:
-                culprit = next(d.job for d in decided if d.first <= oversized.index < d.last)
-                outcomes[culprit] = TooLarge(str(oversized))
-                firsts.remove(culprit)
+            except UnstorableError as unstorable:
+                for culprit in _culprits(decided, unstorable.indexes):
+                    outcomes[culprit] = unstorable.refusal
+                    firsts.remove(culprit)
                 continue
             outcomes |= refused | receipts
             break
@@ -213,13 +215,16 @@ class Committer:
     def transaction(self, decide: Decision) -> None:
         """Store what `decide` stages with its guards; decided again after a version conflict, at most three times.
 
-        Raises GuardFailedError when somebody else has moved the policy's cursor.
+        Raises GuardFailedError when somebody else has moved the policy's cursor, and Unavailable or TooLarge when an
+        event cannot be stored: then nothing of the batch is.
         """
         for attempt in range(1, GROUP_ATTEMPTS + 1):
             staging = self.staging()
             guards = decide(staging)
             try:
                 self._append(staging, guards=guards)
+            except UnstorableError as unstorable:
+                raise unstorable.refusal from unstorable
             except IntegrityError:
                 if attempt == GROUP_ATTEMPTS:
                     raise
@@ -271,15 +276,28 @@ class Committer:
     def _seal(self, staged: Sequence[Recorded[Event]]) -> _Sealing:
         subjects = {r.data.data_subject(r.subject) for r in staged if r.data.personal is not None}
         keys = self._keys.known(subjects) if subjects else {}
-        sealing = _Sealing([], self._keys.assign(subjects - keys.keys()))
+        sealing = _Sealing([], self._assigned(staged, subjects - keys.keys()))
         keys |= sealing.assigned
         for index, recorded in enumerate(staged):
             stored = self._store.write(_sealed(recorded, keys))
             if len(stored.state) > MAX_STORED_EVENT_BYTES:
                 self._keys.back(sealing.assigned)
-                raise OversizedError(index, len(stored.state))
+                size = f"It would store an event of {len(stored.state)} bytes; {MAX_STORED_EVENT_BYTES} are taken."
+                raise UnstorableError({index}, TooLarge(size))
             sealing.events.append(stored)
         return sealing
+
+    def _assigned(self, staged: Sequence[Recorded[Event]], subjects: AbstractSet[UUID]) -> dict[UUID, SubjectKey]:
+        """Keys for new subjects; where none can be had, only what is about new subjects has to wait."""
+        try:
+            return self._keys.assign(subjects)
+        except Unavailable as away:
+            about_them = {i for i, r in enumerate(staged) if r.data.data_subject(r.subject) in subjects}
+            raise UnstorableError(about_them, away) from away
+
+
+def _culprits(decided: Iterable[Decided], indexes: AbstractSet[int]) -> list[Job]:
+    return [d.job for d in decided if any(index in indexes for index in range(d.first, d.last))]
 
 
 def _sealed(recorded: Recorded[Event], keys: dict[UUID, SubjectKey]) -> Recorded[Event]:

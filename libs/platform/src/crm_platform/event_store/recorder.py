@@ -51,6 +51,7 @@ class Notification(NamedTuple):
 
     position: int
     stream: UUID
+    sequence: int
     topic: str
     state: bytes
 
@@ -66,7 +67,7 @@ class Recorder(PostgresProcessRecorder):
             " WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
         ).format(Identifier(self.events_table_name))
         self._select_after = SQL(
-            "SELECT notification_id, originator_id, topic, state FROM {} WHERE notification_id > %s"
+            "SELECT notification_id, originator_id, originator_version, topic, state FROM {} WHERE notification_id > %s"
             " ORDER BY notification_id LIMIT %s"
         ).format(Identifier(self.events_table_name))
 
@@ -118,7 +119,12 @@ class Recorder(PostgresProcessRecorder):
         """The next events of the store after a position, private ones included."""
         with self.datastore.get_connection() as conn:
             rows = conn.execute(self._select_after, (position, limit)).fetchall()
-        return [Notification(r["notification_id"], r["originator_id"], r["topic"], bytes(r["state"])) for r in rows]
+        return [
+            Notification(
+                r["notification_id"], r["originator_id"], r["originator_version"], r["topic"], bytes(r["state"])
+            )
+            for r in rows
+        ]
 
     def select_replies(self, commands: Iterable[UUID]) -> dict[UUID, StoredReply]:
         """The replies of those commands that have been carried out."""

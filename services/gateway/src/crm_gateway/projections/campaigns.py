@@ -6,8 +6,7 @@ import msgspec
 
 from crm_events.envelope import Recorded
 from crm_events.marketing import CampaignCreated, CampaignLaunched, ContactEnrolled, EngagementRecorded
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, Index, fold
+from crm_platform.projection import Document, Index, Projection, fold
 
 
 class CampaignRecord(Document, frozen=True, kw_only=True):
@@ -42,7 +41,7 @@ class EngagementRecord(Document, frozen=True, kw_only=True):
     occurred_at: datetime
 
 
-class CampaignFolds(RecordFolds):
+class CampaignFolds(Projection):
     @fold(CampaignCreated, CampaignRecord)
     def campaign_created(self, _: CampaignRecord | None, event: Recorded[CampaignCreated]) -> CampaignRecord:
         return CampaignRecord(

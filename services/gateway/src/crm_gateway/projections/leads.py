@@ -13,8 +13,7 @@ from crm_events.sales import (
     LeadPartyUnknown,
     LeadQualified,
 )
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, fold
+from crm_platform.projection import Document, Projection, fold
 from crm_platform.sealing import SealedBlock
 
 
@@ -34,7 +33,7 @@ class LeadRecord(Document, frozen=True, kw_only=True):
     note: SealedBlock | None = None
 
 
-class LeadFolds(RecordFolds):
+class LeadFolds(Projection):
     @fold(LeadCaptured, LeadRecord)
     def lead_captured(self, _: LeadRecord | None, event: Recorded[LeadCaptured]) -> LeadRecord:
         return LeadRecord(

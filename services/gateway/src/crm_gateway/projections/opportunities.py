@@ -7,18 +7,18 @@ import msgspec
 from crm_events.envelope import Recorded
 from crm_events.sales import OpportunityLost, OpportunityOpened, OpportunityStageChanged, OpportunityWon
 from crm_gateway.projections.money import Price
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, Index, fold
+from crm_platform.projection import Document, Index, Projection, fold
 from crm_platform.sealing import SealedBlock
 
 
 class OpportunityRecord(Document, frozen=True, kw_only=True):
-    """A deal. `stage` is one of the open stages, won or lost; `expected_close` a date (ISO 8601)."""
+    """A deal. `status` is open, won or lost, `stage` how far it came; `expected_close` a date (ISO 8601)."""
 
     collection = "opportunities"
     indexes = (Index("lead_id"),)
 
     lead_id: str
+    status: str
     stage: str
     value: Price
     opened_at: datetime
@@ -30,7 +30,7 @@ class OpportunityRecord(Document, frozen=True, kw_only=True):
     note: SealedBlock | None = None
 
 
-class OpportunityFolds(RecordFolds):
+class OpportunityFolds(Projection):
     @fold(OpportunityOpened, OpportunityRecord)
     def opportunity_opened(self, _: OpportunityRecord | None, event: Recorded[OpportunityOpened]) -> OpportunityRecord:
         opened = event.data
@@ -38,6 +38,7 @@ class OpportunityFolds(RecordFolds):
             id=str(event.subject),
             version=event.sequence,
             lead_id=str(opened.lead_id),
+            status="open",
             stage=opened.stage.value,
             value=Price(minor=opened.value.minor_units, currency=opened.value.currency),
             opened_at=opened.occurred_at,
@@ -57,7 +58,7 @@ class OpportunityFolds(RecordFolds):
         return msgspec.structs.replace(
             deal,
             version=event.sequence,
-            stage="won",
+            status="won",
             value=Price(minor=event.data.value.minor_units, currency=event.data.value.currency),
             changed_at=event.data.occurred_at,
             closed_at=event.data.occurred_at,
@@ -68,7 +69,7 @@ class OpportunityFolds(RecordFolds):
         return msgspec.structs.replace(
             deal,
             version=event.sequence,
-            stage="lost",
+            status="lost",
             loss_reason=event.data.reason.value,
             note=SealedBlock.of(event.data.note),
             changed_at=event.data.occurred_at,

@@ -4,8 +4,7 @@ from datetime import datetime
 
 from crm_events.contacts import PartyResolved, PartyUnknown
 from crm_events.envelope import Recorded
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, Index, fold
+from crm_platform.projection import Document, Index, Projection, fold
 
 
 class PartyLink(Document, frozen=True, kw_only=True):
@@ -21,7 +20,7 @@ class PartyLink(Document, frozen=True, kw_only=True):
     answered_at: datetime
 
 
-class PartyFolds(RecordFolds):
+class PartyFolds(Projection):
     @fold(PartyResolved, PartyLink)
     def party_resolved(self, _: PartyLink | None, event: Recorded[PartyResolved]) -> PartyLink:
         return PartyLink(

@@ -6,8 +6,7 @@ import msgspec
 
 from crm_events.contacts import ContactRegistered, ContactUpdated
 from crm_events.envelope import Recorded
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, Index, fold
+from crm_platform.projection import Document, Index, Projection, fold
 from crm_platform.sealing import SealedBlock
 
 
@@ -24,7 +23,7 @@ class CustomerProfile(Document, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class ProfileFolds(RecordFolds):
+class ProfileFolds(Projection):
     @fold(ContactRegistered, CustomerProfile)
     def contact_registered(self, _: CustomerProfile | None, event: Recorded[ContactRegistered]) -> CustomerProfile:
         return CustomerProfile(

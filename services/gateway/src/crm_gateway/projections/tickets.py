@@ -14,8 +14,7 @@ from crm_events.service import (
     TicketReplied,
     TicketResolved,
 )
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, Index, Place, fold
+from crm_platform.projection import Document, Index, Place, Projection, fold
 from crm_platform.sealing import SealedBlock
 
 
@@ -53,7 +52,7 @@ def by_event(event: Recorded[TicketReplied], place: Place) -> str:  # noqa: ARG0
     return str(event.id)
 
 
-class TicketFolds(RecordFolds):
+class TicketFolds(Projection):
     @fold(TicketOpened, TicketRecord)
     def ticket_opened(self, _: TicketRecord | None, event: Recorded[TicketOpened]) -> TicketRecord:
         return TicketRecord(

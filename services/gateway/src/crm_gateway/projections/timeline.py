@@ -5,8 +5,7 @@ from datetime import datetime
 from crm_events.contacts import InteractionLogged
 from crm_events.envelope import Recorded
 from crm_gateway.projections.money import Price
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, Index, fold
+from crm_platform.projection import Document, Index, Projection, fold
 from crm_platform.sealing import SealedBlock
 
 
@@ -27,7 +26,7 @@ class TimelineEntry(Document, frozen=True, kw_only=True):
     content: SealedBlock | None = None
 
 
-class TimelineFolds(RecordFolds):
+class TimelineFolds(Projection):
     @fold(InteractionLogged, TimelineEntry)
     def interaction_logged(self, _: TimelineEntry | None, event: Recorded[InteractionLogged]) -> TimelineEntry:
         logged = event.data

@@ -7,8 +7,7 @@ import msgspec
 from crm_events.contacts import InteractionLogged
 from crm_events.envelope import Recorded
 from crm_events.parties import OrderValue
-from crm_gateway.projections.record_folds import RecordFolds
-from crm_platform.projection import Document, Index, Place, fold
+from crm_platform.projection import Document, Index, Place, Projection, fold
 
 
 class CustomerTotals(Document, frozen=True, kw_only=True):
@@ -31,7 +30,7 @@ def by_contact_and_partition(event: Recorded[InteractionLogged], place: Place) -
     return f"{event.data.contact_id}/{place.partition}"
 
 
-class TotalsFolds(RecordFolds):
+class TotalsFolds(Projection):
     @fold(InteractionLogged, CustomerTotals, key=by_contact_and_partition)
     def interaction_counted(self, totals: CustomerTotals | None, event: Recorded[InteractionLogged]) -> CustomerTotals:
         logged = event.data
