@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from docker.utils.build import exclude_paths  # type: ignore[import-untyped]
+from docker.utils.build import exclude_paths
 from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 from packaging.version import Version

@@ -79,7 +79,8 @@ _ANNA: dict[str, Any] = {
     "opportunities": [
         {
             "title": "Yearly plan",
-            "stage": "lost",
+            "status": "lost",
+            "stage": "proposal",
             "value": {"amount": "900.00", "currency": "GBP"},
             "opened_at": "2026-02-02T10:00:00Z",
             "closed_at": "2026-02-20T10:00:00Z",

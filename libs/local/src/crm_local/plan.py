@@ -106,7 +106,10 @@ class Addresses:
 
 
 def selected_parts(only: Sequence[str]) -> tuple[str, ...]:
-    """The parts that `only` names, with what they need; all if it names none. `infrastructure` names a group.
+    """The parts that `only` names, with what they need; all if it names none.
+
+    `infrastructure` and `services` name groups; the services as a group come alone, for an infrastructure that runs
+    elsewhere on the same ports, in containers.
 
     Raises LocalStackError for an unknown name.
     """
@@ -116,12 +119,14 @@ def selected_parts(only: Sequence[str]) -> tuple[str, ...]:
     for name in only:
         if name == "infrastructure":
             wanted.update(INFRASTRUCTURE)
+        elif name == "services":
+            wanted.update(SERVICE_PARTS)
         elif name in INFRASTRUCTURE:
             wanted.add(name)
         elif name in SERVICE_PARTS:
             wanted.update({name, *INFRASTRUCTURE})
         else:
-            raise LocalStackError(f"no part is called {name!r}: there are infrastructure, {', '.join(PARTS)}")
+            raise LocalStackError(f"no part is called {name!r}: there are infrastructure, services, {', '.join(PARTS)}")
     return tuple(name for name in PARTS if name in wanted)
 
 

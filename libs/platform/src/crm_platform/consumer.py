@@ -60,6 +60,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         self._client: AIOKafkaConsumer | None = None
         self._cursors: Cursors = {}
         self._stopped: dict[TopicPartition, str] = {}
+        self._not_sought: Exception | None = None
         self.alive = True
         self.ready = False
 
@@ -107,10 +108,13 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         )
         client.subscribe([topic.name for topic in self.topics], listener=self)
         self._client = client
+        self._not_sought = None
         try:
             await client.start()
             while True:
                 batches = await client.getmany(timeout_ms=POLL_MILLISECONDS, max_records=BATCH_RECORDS)
+                if self._not_sought is not None:
+                    raise self._not_sought
                 await self._take([record for records in batches.values() for record in records])
                 backoff.succeeded()
                 self.ready = True
@@ -128,8 +132,14 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         """Nothing to hand over: the cursor is stored with every batch, and its guard fences a late write."""
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        for place in self._stopped:
+            PARTITION_STOPPED.labels(consumer=self.name, topic=place.topic, partition=place.partition).set(0)
         self._stopped = {}
-        await self._seek_to_cursors(set(assigned))
+        self._cursors = {}
+        try:
+            await self._seek_to_cursors(set(assigned))
+        except Exception as failure:  # noqa: BLE001 - aiokafka would log it and read on from anywhere
+            self._not_sought = failure
 
     async def _seek_to_cursors(self, partitions: set[TopicPartition]) -> None:
         """Read the stored cursors and go there; a partition without one is read from its beginning."""

@@ -81,7 +81,10 @@ def _number(record: ConsumerRecord, name: str) -> int:
 
 
 def passed(cursor: Cursor, record: ConsumerRecord, unknown: UnknownEventError) -> Cursor:
-    """An event of a type that is not handled is counted by name; its place is still checked and taken."""
+    """An event of a type that is not handled is counted by name; its place is still checked and taken.
+
+    Raises UnreadableEventError where the place cannot be read.
+    """
     position = _number(record, "ce_position")
     previous = _number(record, "ce_previous")
     match arrival(cursor, position, previous):

@@ -248,7 +248,10 @@ class _Batch:
         if record.topic in ADAPTER_TOPICS:
             self._refuse(record, cursor, f"{unknown.type_name[:80]!r} is no type that adapters may write")
             return
-        self.progress.move(record, passed(cursor, record, unknown), "skipped")
+        try:
+            self.progress.move(record, passed(cursor, record, unknown), "skipped")
+        except UnreadableEventError as refusal:
+            self._refuse(record, cursor, str(refusal))
 
     def _refuse(self, record: ConsumerRecord, cursor: Cursor, reason: str) -> None:
         """An adapter's record is set aside, ours stops its partition."""

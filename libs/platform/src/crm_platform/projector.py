@@ -40,6 +40,7 @@ class Step(NamedTuple):
     folds: list[tuple[Fold, Target]]
 
 
+Unfolded = UnknownEventError | UnreadableEventError | CannotApplyError
 Documents = dict[Target, Document]
 
 
@@ -106,7 +107,7 @@ class Projector(Consumer):
 
     # -- from records to steps
 
-    def _step(self, record: ConsumerRecord) -> Step | UnknownEventError | UnreadableEventError:
+    def _step(self, record: ConsumerRecord) -> Step | Unfolded:
         type_name = type_of(record)
         if type_name is not None and type_name not in self._handled and self._registry.find(type_name):
             return UnknownEventError(type_name)
@@ -116,14 +117,17 @@ class Projector(Consumer):
             return refusal
         place = Place(record.topic, record.partition)
         folds = self._projection.folds.get(type(inbound.event.data), ())
-        return Step(inbound, [(f, Target(f.document, f.key(inbound.event, place))) for f in folds])
+        try:
+            return Step(inbound, [(f, Target(f.document, f.key(inbound.event, place))) for f in folds])
+        except Exception as failure:  # noqa: BLE001 - a key that cannot be told stops its partition, as a fold does
+            return CannotApplyError(record, self._reason(inbound.event, failure))
 
     # -- folding, in memory
 
     def _fold(
         self,
         records: Sequence[ConsumerRecord],
-        steps: Sequence[Step | UnknownEventError | UnreadableEventError],
+        steps: Sequence[Step | Unfolded],
         stored: Documents,
         cursors: Mapping[TopicPartition, Cursor],
     ) -> tuple[Documents, Progress]:
@@ -134,12 +138,21 @@ class Projector(Consumer):
                 continue
             cursor = progress.cursor(record)
             if isinstance(step, UnknownEventError):
-                progress.move(record, passed(cursor, record, step), "skipped")
+                self._pass(record, cursor, step, progress)
             elif isinstance(step, UnreadableEventError):
                 progress.stop(CannotApplyError(record, str(step)))
+            elif isinstance(step, CannotApplyError):
+                progress.stop(step)
             else:
                 self._fold_step(record, step, documents, stored, progress)
         return documents, progress
+
+    @staticmethod
+    def _pass(record: ConsumerRecord, cursor: Cursor, unknown: UnknownEventError, progress: Progress) -> None:
+        try:
+            progress.move(record, passed(cursor, record, unknown), "skipped")
+        except UnreadableEventError as refusal:
+            progress.stop(CannotApplyError(record, str(refusal)))
 
     def _fold_step(
         self, record: ConsumerRecord, step: Step, documents: Documents, stored: Documents, progress: Progress
@@ -154,14 +167,16 @@ class Projector(Consumer):
                 try:
                     changed = self._changed(inbound.event, step.folds, documents, stored)
                 except Exception as failure:  # noqa: BLE001 - whatever a fold raises stops its partition, not the others
-                    reason = f"{type(failure).__name__} in {self.name} at event {inbound.event.id}"
-                    progress.stop(CannotApplyError(record, reason))
+                    progress.stop(CannotApplyError(record, self._reason(inbound.event, failure)))
                     return
                 documents.update(changed)
                 moved = cursor.applied(inbound.position, inbound.event.time)
                 if not step.folds:
                     moved = moved.with_skipped(inbound.event.data.type_name())
                 progress.move(record, moved, "applied" if step.folds else "skipped")
+
+    def _reason(self, event: Recorded[Event], failure: Exception) -> str:
+        return f"{type(failure).__name__} in {self.name} at event {event.id}"
 
     def _changed(
         self,

@@ -85,7 +85,8 @@ class ReadModel:
         self, document: type[D], paging: PageRequest, where: Mapping[str, object], *, newest_by: str
     ) -> Page[D]:
         """A page of the documents that match, newest first by that instant, ties by id."""
-        where = {**where, **_after(paging, newest_by)}
+        # Both conditions may hold an $or, so they are not merged.
+        where = {"$and": [dict(where), _after(paging, newest_by)]}
         rows = await self.find(document, where, sort=((newest_by, -1), ("_id", -1)), limit=paging.limit + 1)
         items = rows[: paging.limit]
         more = len(rows) > paging.limit

@@ -100,7 +100,7 @@ class InstallationKey:
         """Raises SealBrokenError if it was wrapped by another installation's key."""
         try:
             return SubjectKey(id, self._cipher.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], id.bytes))
-        except InvalidTag as broken:
+        except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(
                 f"subject key {id} does not unwrap: CRM_INSTALLATION_KEY is not the key of this installation"
             ) from broken

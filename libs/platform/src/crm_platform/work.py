@@ -104,7 +104,7 @@ class UnitOfWork:
         self._opener = opener
         self._causation = causation
         self._correlation = correlation
-        self._touched: dict[UUID, Aggregate] = {}
+        self._touched: dict[tuple[UUID, type[Aggregate]], Aggregate] = {}
         self._saved: dict[UUID, Aggregate] = {}
         self.answers: list[str] = []
 
@@ -117,7 +117,7 @@ class UnitOfWork:
     def load(self, kind: type[A], stream: UUID) -> A:
         """The aggregate with that id, new (version 0) if nothing was ever recorded."""
         aggregate = self._staging.aggregate(kind, stream)
-        self._touched[stream] = aggregate
+        self._touched[stream, kind] = aggregate
         return aggregate
 
     def get(self, kind: type[A], stream: UUID) -> A:
@@ -141,8 +141,12 @@ class UnitOfWork:
         return aggregate
 
     def save(self, aggregate: A) -> A:
-        """Keep the aggregate's new events; they are stored when the whole command has gone through."""
-        self._saved[aggregate.id] = aggregate
+        """Keep the aggregate's new events; they are stored when the whole command has gone through.
+
+        Raises TypeError where the stream was saved as another kind: one's events would push out the other's.
+        """
+        if self._saved.setdefault(aggregate.id, aggregate) is not aggregate:
+            raise TypeError(f"stream {aggregate.id} is saved twice by one command, as two kinds or two copies")
         return aggregate
 
     def open(self, block: B | Sealed, kind: type[B]) -> B:
@@ -154,12 +158,13 @@ class UnitOfWork:
         self.answers.append(f"{stream}@{version}")
 
     def commit(self) -> None:
-        """Stage what was saved, in the order in which it was saved."""
+        """Stage what was saved, in the order in which it was saved; what was decided and not saved is dropped."""
         self._staging.stage(self, self._saved.values())
+        self._staging.forget(stream for (stream, _), aggregate in self._touched.items() if aggregate.pending)
 
     def discard(self) -> None:
         """Leave nothing of this work behind in the group."""
-        self._staging.forget(self._touched)
+        self._staging.forget(stream for stream, _ in self._touched)
 
     def recorded(self, source: str, stream: UUID, sequence: int, event: Event, *, after: History) -> Recorded[Event]:
         """The event in its envelope; its time never goes back within the stream, whatever the clocks do."""

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict  # pydantic reads no other on Python 3.1
 from crm_events.adapter import InteractionRecorded
 from crm_events.envelope import STRUCTURED, Recorded, to_document
 from crm_events.topics import MAX_RECORD_BYTES
+from crm_platform.identifiers import NotAnIdentifier, normalise
 
 MAX_INTERACTIONS = 2_000
 MAX_DEPTH = 8
@@ -97,6 +98,8 @@ def read_interaction(
         interaction = InteractionRecorded.model_validate(item)
     except ValidationError as invalid:
         return _refused(index, item, *_member_errors(invalid))
+    if misnamed := list(_identifier_errors(interaction)):
+        return _refused(index, item, *misnamed)
     record = _record(interaction, envelope)
     if len(record.value) > MAX_RECORD_BYTES:
         return _refused(
@@ -152,6 +155,15 @@ def _member_errors(invalid: ValidationError) -> Iterator[MemberError]:
         steps = (str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"])
         pointer = "".join(f"/{step}" for step in steps)
         yield {"pointer": pointer, "message": error["msg"].removeprefix("Value error, ")}
+
+
+def _identifier_errors(interaction: InteractionRecorded) -> Iterator[MemberError]:
+    """What contacts would set aside, said here, where the adapter still hears it."""
+    for identifier in interaction.party.identifiers():
+        try:
+            normalise(identifier)
+        except NotAnIdentifier as refusal:
+            yield {"pointer": f"/party/{identifier.kind.value}", "message": str(refusal)}
 
 
 def _deeper_than(levels: int, value: Any) -> bool:

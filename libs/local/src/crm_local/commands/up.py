@@ -31,12 +31,12 @@ def up(
     names = only or []
     selected_parts(names)
     if detach:
-        _start_detached(settings, names)
+        _start_detached(settings, names, demo)
     else:
         _run_in_foreground(settings, names, until_stdin_closes, demo)
 
 
-def _start_detached(settings: LocalSettings, only: list[str]) -> None:
+def _start_detached(settings: LocalSettings, only: list[str], demo: bool) -> None:
     console = Console()
     display = Display(console)
     _refuse_if_running(settings.folder)
@@ -47,6 +47,8 @@ def _start_detached(settings: LocalSettings, only: list[str]) -> None:
         display.close()
     _welcome(console, settings.folder, record)
     console.print("It runs in the background: 'crm status' shows it, 'crm down' stops it.", highlight=False)
+    if demo:
+        asyncio.run(fill_if_empty(settings.folder))
 
 
 def _refuse_if_running(folder: StateFolder) -> None:

@@ -90,10 +90,12 @@ def _lead(lead: Lead, now: datetime) -> Row:
 
 
 def _opportunity(deal: Opportunity, now: datetime) -> Row:
-    stage = " ".join(filter(None, (deal.stage, f"({deal.loss_reason})" if deal.loss_reason else "")))
+    came_to = deal.stage if deal.is_open else deal.status
+    outcome = " ".join(filter(None, (came_to, f"({deal.loss_reason})" if deal.loss_reason else "")))
     when = f"closed {ago(deal.closed_at, now)}" if deal.closed_at else f"opened {ago(deal.opened_at, now)}"
     due = f"expected {deal.expected_close}" if deal.expected_close and deal.is_open else ""
-    return deal.is_open, (stage, when, money(deal.value.amount, deal.value.currency), due, plain(deal.title or "", 60))
+    worth = money(deal.value.amount, deal.value.currency)
+    return deal.is_open, (outcome, when, worth, due, plain(deal.title or "", 60))
 
 
 def _ticket(ticket: Ticket, now: datetime) -> Row:

@@ -55,6 +55,7 @@ class Lead(BaseModel):
 
 class Opportunity(BaseModel):
     title: str | None = None
+    status: str
     stage: str
     value: Amount
     expected_close: date | None = None
@@ -64,7 +65,7 @@ class Opportunity(BaseModel):
 
     @property
     def is_open(self) -> bool:
-        return self.closed_at is None
+        return self.status == "open"
 
 
 class Ticket(BaseModel):

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 from pydantic_core import from_json
 
 from crm_events.adapter import AdapterRecord, InteractionRecorded, PersonDescribed
+from crm_events.parties import Identifier
 from crm_local.publish.lines import Line
 from crm_local.publish.outcome import Outcome, Reading, outcomes
 from crm_local.publish.refusal import LineRefusedError
+from crm_platform.identifiers import NotAnIdentifier, normalise
 
 SOURCE = "jsonl"
 _TYPES: dict[object, type[AdapterRecord]] = {each.__name__: each for each in (InteractionRecorded, PersonDescribed)}
@@ -24,7 +26,22 @@ def _record(line: Line) -> AdapterRecord:
     record_class = _TYPES.get(named) if isinstance(named, str) else None
     if record_class is None:
         raise LineRefusedError(f"type: must be one of {', '.join(map(str, _TYPES))}")
-    return record_class.model_validate(members)
+    record = record_class.model_validate(members)
+    for identifier in _identifiers(record):
+        try:
+            normalise(identifier)
+        except NotAnIdentifier as refusal:
+            raise LineRefusedError(f"{identifier.kind}: {refusal}") from refusal
+    return record
+
+
+def _identifiers(record: AdapterRecord) -> Iterable[Identifier]:
+    match record:
+        case InteractionRecorded():
+            return record.party.identifiers()
+        case PersonDescribed():
+            return record.identifiers
+    return ()
 
 
 def _members(line: Line) -> dict[str, object]:

@@ -42,6 +42,9 @@ class EventStore(Application[UUID]):
         if not isinstance(self.recorder, Recorder):
             raise TypeError("the event store needs its own recorder")
         self.store: Recorder = self.recorder
+        # The pool backs off further with each failure, up to minutes: after an outage it would come back late. A
+        # connection that cannot be made is given up at once instead, and tried again by whoever needs one next.
+        self.store.datastore.pool.reconnect_timeout = 0.0
 
     def construct_mapper(self) -> Mapper[UUID]:
         self._events = CloudEventsMapper(self.construct_transcoder(), self._registry)

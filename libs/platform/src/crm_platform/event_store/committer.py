@@ -21,7 +21,7 @@ from crm_events.topics import MAX_STORED_EVENT_BYTES, Topic
 from crm_platform.command import Command, Order, Receipt
 from crm_platform.errors import KeyReused, Refusal, TooLarge, Unavailable
 from crm_platform.event_store.application import EventStore
-from crm_platform.event_store.recorder import Statement
+from crm_platform.event_store.recorder import GuardFailedError, Statement
 from crm_platform.event_store.subject_keys import SubjectKeys
 from crm_platform.logging import get_logger
 from crm_platform.metrics import COMMANDS, EVENTS_APPENDED
@@ -116,12 +116,21 @@ class Committer:
         except PersistenceError as failure:
             log.warning("commit_failed", exc_info=failure, commands=len(jobs))
             return False
+        except Exception as failure:
+            # A stream that cannot be read, say: it is one command's failure, never the group's.
+            log.error("group_failed", exc_info=failure, commands=len(jobs))
+            if len(jobs) > 1:
+                return False
+            outcomes |= dict.fromkeys(jobs, failure)
         return True
 
     def _attempt(self, jobs: Sequence[Job], outcomes: dict[Job, Outcome], *, repeated: bool) -> None:
         self._answer_from_replies(jobs, outcomes, repeated=repeated)
         open_jobs = [job for job in jobs if job not in outcomes]
-        firsts = list({job.order.id: job for job in reversed(open_jobs)}.values())[::-1]
+        by_id: dict[UUID, Job] = {}
+        for job in open_jobs:
+            by_id.setdefault(job.order.id, job)
+        firsts = list(by_id.values())
         while firsts:
             staging, decided, refused = self._decide(firsts)
             try:
@@ -133,10 +142,10 @@ class Committer:
                 continue
             outcomes |= refused | receipts
             break
-        by_id = {job.order.id: job for job in firsts}
         for job in open_jobs:
             if job not in outcomes:
-                outcomes[job] = self._same_as(by_id[job.order.id], job, outcomes)
+                first = by_id[job.order.id]
+                outcomes[job] = _answer(job, first.order.fingerprint, outcomes[first])
 
     def _answer_from_replies(self, jobs: Sequence[Job], outcomes: dict[Job, Outcome], *, repeated: bool) -> None:
         """A command id that is found is done. Ids of our own making can only be found after a failed attempt."""
@@ -146,11 +155,6 @@ class Committer:
             reply = replies.get(job.order.id)
             if reply is not None:
                 outcomes[job] = _answer(job, reply.fingerprint, _read_receipt(reply.receipt))
-
-    @staticmethod
-    def _same_as(first: Job, job: Job, outcomes: dict[Job, Outcome]) -> Outcome:
-        outcome = outcomes[first]
-        return _answer(job, first.order.fingerprint, outcome) if isinstance(outcome, Receipt) else outcome
 
     def _decide(self, jobs: Sequence[Job]) -> tuple[Staging, list[Decided], dict[Job, Outcome]]:
         staging = self.staging()
@@ -266,7 +270,7 @@ class Committer:
             return
         try:
             self._store.store.append(sealing.events, guards=guards, after=statements)
-        except IntegrityError:
+        except (IntegrityError, GuardFailedError):
             self._keys.back(sealing.assigned)
             raise
         self._keys.remember(sealing.assigned)
@@ -319,10 +323,11 @@ def _sealed(recorded: Recorded[Event], keys: dict[UUID, SubjectKey]) -> Recorded
     )
 
 
-def _answer(job: Job, fingerprint: bytes, receipt: Receipt) -> Outcome:
+def _answer(job: Job, fingerprint: bytes, outcome: Outcome) -> Outcome:
+    """The outcome of an earlier command with the same id, if it was the same command."""
     if fingerprint != job.order.fingerprint:
         return KeyReused("This Idempotency-Key was used for another request; take a new key for a new command.")
-    return receipt
+    return outcome
 
 
 def _write_receipt(receipt: Outcome) -> bytes:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from crm_platform.errors import Malformed, NotFound, Refusal, TooLarge
@@ -117,12 +118,26 @@ _HTTP = {
 }
 
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     if error.status_code < 400:
         return Response(status_code=error.status_code, headers=error.headers)
     code, title, detail = _HTTP.get(error.status_code) or _other(error)
-    return problem(request.scope, error.status_code, code, title, detail, headers=error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return problem(request.scope, error.status_code, code, title, detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path; Starlette names those of its first route only."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 def _other(error: HTTPException) -> tuple[str, str, str]:
