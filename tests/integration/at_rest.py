@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import psycopg
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from door import eventually
 from ledger import EVENT_STORING
 from psycopg.rows import DictRow, dict_row
@@ -28,13 +28,14 @@ POLICIES: Mapping[str, type[Policy]] = {
     "service": LinkTickets,
     "marketing": RecordEngagements,
 }
-_STORE = """SELECT (SELECT count(*) FROM store_events) AS events,
+_COUNT = """SELECT (SELECT count(*) FROM store_events) AS events,
     (SELECT coalesce(max(notification_id), 0) FROM store_events) AS newest,
     (SELECT coalesce(max(position), 0) FROM relay_checkpoint) AS published,
     (SELECT coalesce(jsonb_object_agg(topic || '/' || partition, next_offset), '{}')
         FROM policy_cursors WHERE policy = %s) AS cursors"""
 
-Stores = dict[str, DictRow]
+Store = psycopg.AsyncConnection[DictRow]
+Counts = dict[str, DictRow]
 Ends = dict[str, int]
 
 
@@ -46,63 +47,68 @@ class Holdings:
     ends: Mapping[str, int]
 
 
-@asynccontextmanager
-async def nothing_stored(stack: Stack) -> AsyncIterator[None]:
-    """Whatever is done inside leaves every store and every topic as it was, also after all reactions to it."""
-    before = await at_rest(stack)
-    yield
-    assert await at_rest(stack) == before
+class Accounts:
+    """Open connections to every store and to Kafka, past the platform, to count what is there."""
 
+    def __init__(self, client: AIOKafkaConsumer, stores: Mapping[str, Store]) -> None:
+        self._client = client
+        self._stores = stores
 
-async def at_rest(stack: Stack) -> Holdings:
-    """What the platform holds once every event is published and every policy has read all that is."""
-    found: list[Holdings] = []
-    async with AsyncExitStack() as open_connections:
-        client = await open_connections.enter_async_context(kafka.reader(stack.addresses.kafka_bootstrap))
-        connections = {
-            service: await open_connections.enter_async_context(await _connect(stack, service))
-            for service in EVENT_STORING
-        }
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, stack: Stack) -> AsyncIterator[Self]:
+        async with AsyncExitStack() as connections:
+            client = await connections.enter_async_context(kafka.reader(stack.addresses.kafka_bootstrap))
+            stores = {
+                service: await connections.enter_async_context(await _connect(stack, service))
+                for service in EVENT_STORING
+            }
+            yield cls(client, stores)
+
+    @asynccontextmanager
+    async def nothing_stored(self) -> AsyncIterator[None]:
+        """Whatever is done inside leaves every store and every topic as it was, also after all reactions to it."""
+        before = await self.at_rest()
+        yield
+        assert await self.at_rest() == before
+
+    async def at_rest(self) -> Holdings:
+        """What the platform holds once every event is published and every policy has read all that is."""
+        found: list[Holdings] = []
 
         async def rests() -> bool:
-            before = await _stores(connections)
-            ends = await _ends(client)
-            if _is_done(before, ends) and await _stores(connections) == before:
-                found.append(Holdings({service: store["events"] for service, store in before.items()}, ends))
+            before = await self._counts()
+            ends = await self._ends()
+            if _is_done(before, ends) and await self._counts() == before:
+                found.append(Holdings({service: row["events"] for service, row in before.items()}, ends))
             return bool(found)
 
         await eventually(rests, "every event is published and reacted to", every=0.02)
-    return found[0]
+        return found[0]
+
+    async def _counts(self) -> Counts:
+        counts: Counts = {}
+        for service, store in self._stores.items():
+            row = await (await store.execute(_COUNT, (POLICIES[service].name,))).fetchone()
+            assert row is not None
+            counts[service] = row
+        return counts
+
+    async def _ends(self) -> Ends:
+        wanted = [TopicPartition(topic.name, number) for topic in WRITTEN for number in range(topic.partitions)]
+        found: dict[TopicPartition, int] = await self._client.end_offsets(wanted)
+        return {f"{place.topic}/{place.partition}": end for place, end in found.items()}
 
 
-async def _connect(stack: Stack, service: str) -> psycopg.AsyncConnection[DictRow]:
+async def _connect(stack: Stack, service: str) -> Store:
     return await psycopg.AsyncConnection.connect(
         stack.addresses.postgres_uri(service), autocommit=True, row_factory=dict_row
     )
 
 
-async def _stores(connections: Mapping[str, psycopg.AsyncConnection[DictRow]]) -> Stores:
-    found: Stores = {}
-    for service, connection in connections.items():
-        row = await (await connection.execute(_STORE, (POLICIES[service].name,))).fetchone()
-        assert row is not None
-        found[service] = row
-    return found
-
-
-async def _ends(client: AIOKafkaConsumer) -> Ends:
-    return {
-        f"{topic.name}/{partition}": end
-        for topic in WRITTEN
-        for partition, end in (await kafka.end_offsets(client, topic.name, topic.partitions)).items()
-    }
-
-
-def _is_done(stores: Stores, ends: Ends) -> bool:
-    published = all(store["published"] == store["newest"] for store in stores.values())
-    return published and all(
-        _has_read_all(POLICIES[service], store["cursors"], ends) for service, store in stores.items()
-    )
+def _is_done(counts: Counts, ends: Ends) -> bool:
+    published = all(row["published"] == row["newest"] for row in counts.values())
+    return published and all(_has_read_all(POLICIES[service], row["cursors"], ends) for service, row in counts.items())
 
 
 def _has_read_all(policy: type[Policy], cursors: dict[str, Any], ends: Ends) -> bool:
@@ -110,4 +116,4 @@ def _has_read_all(policy: type[Policy], cursors: dict[str, Any], ends: Ends) -> 
 
 
 def _places(policy: type[Policy]) -> Iterable[str]:
-    return (f"{topic.name}/{partition}" for topic in policy.topics for partition in range(topic.partitions))
+    return (f"{topic.name}/{number}" for topic in policy.topics for number in range(topic.partitions))

@@ -15,6 +15,7 @@ from crm_local.stack import Stack
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from at_rest import Accounts
 from door import Door
 
 ANSWERS_WITHIN = aiohttp.ClientTimeout(total=30)
@@ -44,3 +45,9 @@ def stack() -> Iterator[Stack]:
 async def crm(stack: Stack) -> AsyncIterator[Door]:
     async with aiohttp.ClientSession(timeout=ANSWERS_WITHIN) as session:
         yield Door(stack, session)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def accounts(stack: Stack) -> AsyncIterator[Accounts]:
+    async with Accounts.open(stack) as opened:
+        yield opened

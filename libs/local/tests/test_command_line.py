@@ -28,8 +28,8 @@ def crm(folder: StateFolder, *arguments: str) -> subprocess.CompletedProcess[str
         (("logs", "kafka"), "kafka has logged nothing yet"),
         (("token", "--role", "boss"), "unknown role 'boss': take one of sales, service"),
         (("token", "--role", "sales"), "run 'crm up' once"),
-        (("up", "--only", "nats"), "no part is called 'nats': there are infrastructure, kafka"),
-        (("up", "--detach", "--only", "nats"), "no part is called 'nats': there are infrastructure, kafka"),
+        (("up", "--only", "nats"), "no part is called 'nats': there are infrastructure, services, kafka"),
+        (("up", "--detach", "--only", "nats"), "no part is called 'nats': there are infrastructure, services, kafka"),
     ],
 )
 def test_a_refusal_is_one_sentence_and_no_trace(folder: StateFolder, arguments: tuple[str, ...], reason: str) -> None:

@@ -12,6 +12,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 import structlog
+from libs.platform.tests.kafka_topics import create_topic
+from libs.platform.tests.shop_store import Shop, open_shop
+from libs.platform.tests.waiting import eventually
 from psycopg.sql import SQL, Identifier
 from structlog.testing import LogCapture
 
@@ -25,9 +28,6 @@ from crm_platform import mongo
 from crm_platform.key_pool import KafkaKeyPool
 from crm_platform.sealing import InstallationKey
 from crm_platform.topics import declare
-from libs.platform.tests.kafka_topics import create_topic
-from libs.platform.tests.shop_store import Shop, open_shop
-from libs.platform.tests.waiting import eventually
 
 
 @pytest.fixture(scope="session")

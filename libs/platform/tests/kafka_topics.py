@@ -58,7 +58,13 @@ def headers_of(type_name: str, position: int, previous: int) -> list[tuple[str, 
 
 
 def as_record(
-    topic: Topic, offset: int, event: Recorded[Event] | bytes, place: tuple[int, int], *, partition: int = 0, named: str = ""
+    topic: Topic,
+    offset: int,
+    event: Recorded[Event] | bytes,
+    place: tuple[int, int],
+    *,
+    partition: int = 0,
+    named: str = "",
 ) -> ConsumerRecord:
     """An event as a consumer is given it; `place` is its position and the one before."""
     value = event if isinstance(event, bytes) else orjson.dumps(to_document(event))

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+from libs.platform.tests.shop import EVENTS, MakePurchase, NotePurchase, make_purchase, note_purchase
 from psycopg.rows import dict_row
 
 from crm_events.topics import Topic
@@ -18,7 +19,6 @@ from crm_platform.event_store.subject_keys import KeyPool, SubjectKeys
 from crm_platform.sealing import InstallationKey
 from crm_platform.testing import SOME_TIME
 from crm_platform.work import Handler
-from libs.platform.tests.shop import EVENTS, MakePurchase, NotePurchase, make_purchase, note_purchase
 
 
 def order(target: UUID | None = None, **given: Any) -> Order:
@@ -38,7 +38,7 @@ def job(handler: Handler, command: Command, given: Order) -> Job:
 class Shop:
     """One process's event store."""
 
-    uri: str
+    uri: str = field(repr=False)
     topic: Topic
     events: EventStore
     subject_keys: SubjectKeys
