@@ -46,6 +46,10 @@ class Holdings:
     events: Mapping[str, int]
     ends: Mapping[str, int]
 
+    def records(self, topic: str) -> int:
+        """How many records the topic was ever given."""
+        return sum(end for place, end in self.ends.items() if place.startswith(f"{topic}/"))
+
 
 class Accounts:
     """Open connections to every store and to Kafka, past the platform, to count what is there."""

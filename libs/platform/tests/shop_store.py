@@ -1,5 +1,6 @@
 """The shop's event store on real PostgreSQL, and what it says when asked directly."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Shop:
 
 @asynccontextmanager
 async def open_shop(uri: str, topic: Topic, installation: InstallationKey, pool: KeyPool) -> AsyncIterator[Shop]:
-    events = EventStore(uri, EVENTS)
+    events = await asyncio.to_thread(EventStore, uri, EVENTS)
     keys = SubjectKeys(events.store, installation, pool)
     committer = Committer(events, keys, topic)
     store = CommandStore(committer)
@@ -71,4 +72,4 @@ async def open_shop(uri: str, topic: Topic, installation: InstallationKey, pool:
         yield Shop(uri, topic, events, keys, committer, store)
     finally:
         await store.stop()
-        events.close()
+        await asyncio.to_thread(events.close)

@@ -1,16 +1,14 @@
 """What each command does in a unit of work."""
 
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import TypeVar
-from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from crm_events.contacts import Cause, PartyResolved, PartyUnknown, UnknownReason, party_stream
-from crm_events.event import Event, Sealed
+from crm_events.event import Event
 from crm_events.parties import Money, Party
 from crm_events.sales import (
     DisqualificationReason,
@@ -24,11 +22,9 @@ from crm_events.sales import (
     OpportunityOpened,
     OpportunityWon,
 )
-from crm_platform.errors import NotAllowed, NotFound, VersionMismatch
-from crm_platform.testing import SOME_STREAM, SOME_TIME, recorded, story_id
-from crm_platform.work import History, Staging, UnitOfWork
+from crm_platform.errors import NotAllowed, NotFound, NotYetHappened, VersionMismatch
+from crm_platform.testing import SOME_STREAM, SOME_TIME, Desk, recorded, story_id
 from crm_sales.application import (
-    NotYetHappened,
     capture_lead,
     convert_lead,
     disqualify_lead,
@@ -47,37 +43,6 @@ NAMELESS = LeadCaptured(source="web", inquiry=Inquiry(party=Party(phone="+493012
 QUALIFIED = LeadQualified(score=80, occurred_at=SOME_TIME)
 VALUE = Money(amount=Decimal(100), currency="EUR")
 CONTACT = story_id("the contact Ann")
-
-
-class Desk:
-    """A unit of work over what has happened to some streams."""
-
-    def __init__(self, *history: Event, target: UUID | None = SOME_STREAM, if_match: int | None = None) -> None:
-        events: History = [recorded(event, sequence=n) for n, event in enumerate(history, 1)]
-        histories: Mapping[UUID, History] = {SOME_STREAM: events} if events else {}
-
-        def load(streams: Iterable[UUID]) -> Mapping[UUID, History]:
-            return {stream: list(histories[stream]) for stream in streams if stream in histories}
-
-        self._staging = Staging(load, "/test")
-        self.work = UnitOfWork(
-            self._staging,
-            opens_nothing,
-            now=SOME_TIME,
-            actor="test",
-            causation="cause",
-            correlation="story",
-            target=target,
-            if_match=if_match,
-        )
-
-    def staged(self) -> list[tuple[UUID, Event]]:
-        self.work.commit()
-        return [(event.subject, event.data) for event in self._staging.staged]
-
-
-def opens_nothing(block: Sealed, kind: type[B]) -> B:
-    raise AssertionError(f"the {kind.__name__} of event {block.event} need not be opened here")
 
 
 def test_a_captured_lead_waits_for_contacts_answer() -> None:
@@ -188,7 +153,7 @@ def unknown(cause: Cause = Cause.LEAD) -> PartyUnknown:
 )
 def test_contacts_answer_reaches_the_lead_once(answer: Event, expected: Event) -> None:
     event = recorded(answer, subject=party_stream(SOME_STREAM))
-    desk = Desk(CAPTURED, target=None)
+    desk = Desk(CAPTURED)
     LinkLeads().react(event, desk.work)
     LinkLeads().react(event, desk.work)
     assert list(LinkLeads().streams(event)) == [SOME_STREAM]

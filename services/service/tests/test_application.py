@@ -1,16 +1,14 @@
 """What each command does in a unit of work."""
 
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TypeVar
-from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
 
 from crm_events.adapter import Channel
 from crm_events.contacts import Cause, PartyResolved, PartyUnknown, UnknownReason, party_stream
-from crm_events.event import Event, Sealed
+from crm_events.event import Event
 from crm_events.parties import Note, Party
 from crm_events.service import (
     Priority,
@@ -25,11 +23,9 @@ from crm_events.service import (
     TicketRequest,
     TicketResolved,
 )
-from crm_platform.errors import NotFound, VersionMismatch
-from crm_platform.testing import SOME_STREAM, SOME_TIME, recorded, story_id
-from crm_platform.work import History, Staging, UnitOfWork
+from crm_platform.errors import NotFound, NotYetHappened, VersionMismatch
+from crm_platform.testing import SOME_STREAM, SOME_TIME, Desk, recorded, story_id
 from crm_service.application import (
-    NotYetHappened,
     assign_ticket,
     open_ticket,
     reopen_ticket,
@@ -47,37 +43,6 @@ OPENED = TicketOpened(channel=Channel.EMAIL, priority=Priority.NORMAL, request=R
 RESOLVED = TicketResolved(opened_at=SOME_TIME, occurred_at=SOME_TIME)
 OPEN_IT = OpenTicket(party=ANN, channel=Channel.EMAIL, subject="The chair wobbles")
 CONTACT = story_id("the contact Ann")
-
-
-class Desk:
-    """A unit of work over what has happened to one stream."""
-
-    def __init__(self, *history: Event, target: UUID | None = SOME_STREAM, if_match: int | None = None) -> None:
-        events: History = [recorded(event, sequence=n) for n, event in enumerate(history, 1)]
-        histories: Mapping[UUID, History] = {SOME_STREAM: events} if events else {}
-
-        def load(streams: Iterable[UUID]) -> Mapping[UUID, History]:
-            return {stream: list(histories[stream]) for stream in streams if stream in histories}
-
-        self._staging = Staging(load, "/test")
-        self.work = UnitOfWork(
-            self._staging,
-            opens_nothing,
-            now=SOME_TIME,
-            actor="test",
-            causation="cause",
-            correlation="story",
-            target=target,
-            if_match=if_match,
-        )
-
-    def staged(self) -> list[tuple[UUID, Event]]:
-        self.work.commit()
-        return [(event.subject, event.data) for event in self._staging.staged]
-
-
-def opens_nothing(block: Sealed, kind: type[B]) -> B:
-    raise AssertionError(f"the {kind.__name__} of event {block.event} need not be opened here")
 
 
 def test_an_opened_ticket_waits_for_contacts_answer() -> None:
@@ -161,7 +126,7 @@ def unknown(cause: Cause = Cause.TICKET) -> PartyUnknown:
 )
 def test_contacts_answer_reaches_the_ticket_once(answer: Event, expected: Event) -> None:
     event = recorded(answer, subject=party_stream(SOME_STREAM))
-    desk = Desk(OPENED, target=None)
+    desk = Desk(OPENED)
     LinkTickets().react(event, desk.work)
     LinkTickets().react(event, desk.work)
     assert list(LinkTickets().streams(event)) == [SOME_STREAM]

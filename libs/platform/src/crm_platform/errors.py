@@ -22,6 +22,12 @@ class NotAllowed(Refusal):
     status, code, title = 409, "not-allowed", "A rule of the business forbids it"
 
 
+class NotYetHappened(Refusal):
+    """A fact cannot lie in the future."""
+
+    status, code, title = 422, "not-yet-happened", "It lies in the future"
+
+
 class AlreadyTaken(Refusal):
     """What must be unique is in use."""
 

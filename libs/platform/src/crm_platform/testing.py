@@ -1,20 +1,23 @@
 """Words for tests of domains and folds: given events, when a command, then events. Pure; no store, no broker."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Generic, Self, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
+from pydantic import BaseModel
 
 from crm_events.envelope import Recorded, event_id
-from crm_events.event import Event
+from crm_events.event import Event, Sealed
 from crm_platform.aggregate import Aggregate
 from crm_platform.errors import Refusal
 from crm_platform.projection import Document, Place, Projection
+from crm_platform.work import History, Staging, UnitOfWork
 
 A = TypeVar("A", bound=Aggregate)
 E = TypeVar("E", bound=Event)
+B = TypeVar("B", bound=BaseModel)
 
 SOME_STREAM = UUID("00000000-0000-4000-8000-000000000001")
 SOME_TIME = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -75,6 +78,56 @@ def fold_all(
             document = projection.apply(fold, documents.get(key), event)
             documents[key] = msgspec.structs.replace(document, id=key[1])
     return documents
+
+
+class Desk:
+    """A unit of work over what has happened to some streams; nothing needs opening here.
+
+    `history` happened to the target, `others` to other streams. `queries` are the sets of streams that were loaded.
+    """
+
+    def __init__(
+        self,
+        *history: Event,
+        others: Mapping[UUID, Sequence[Event]] | None = None,
+        target: UUID = SOME_STREAM,
+        if_match: int | None = None,
+    ) -> None:
+        happened = {**(others or {}), **({target: history} if history else {})}
+        stored = {
+            stream: [recorded(event, subject=stream, sequence=n) for n, event in enumerate(events, 1)]
+            for stream, events in happened.items()
+        }
+        self.queries: list[set[UUID]] = []
+
+        def load(streams: Iterable[UUID]) -> Mapping[UUID, History]:
+            self.queries.append(set(streams))
+            return {stream: list(stored[stream]) for stream in self.queries[-1] if stream in stored}
+
+        self.staging = Staging(load, "/test")
+        self.work = self.new_work(target, if_match)
+
+    def new_work(self, target: UUID | None = None, if_match: int | None = None) -> UnitOfWork:
+        """Another command's or reaction's work in the same group."""
+        return UnitOfWork(
+            self.staging,
+            _opens_nothing,
+            now=SOME_TIME,
+            actor="test",
+            causation="cause",
+            correlation="story",
+            target=target,
+            if_match=if_match,
+        )
+
+    def staged(self) -> list[tuple[UUID, Event]]:
+        """What the work has recorded, once it went through."""
+        self.work.commit()
+        return [(event.subject, event.data) for event in self.staging.staged]
+
+
+def _opens_nothing(block: Sealed, kind: type[B]) -> B:
+    raise AssertionError(f"the {kind.__name__} of event {block.event} need not be opened here")
 
 
 def story_id(name: str) -> UUID:

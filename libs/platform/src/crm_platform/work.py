@@ -5,7 +5,7 @@ one leaves nothing behind.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -14,12 +14,15 @@ from pydantic import BaseModel
 from crm_events.envelope import Recorded, event_id
 from crm_events.event import Event, Sealed
 from crm_platform.aggregate import Aggregate
-from crm_platform.errors import NotFound, VersionMismatch
+from crm_platform.errors import NotFound, NotYetHappened, VersionMismatch
 
 A = TypeVar("A", bound=Aggregate)
 B = TypeVar("B", bound=BaseModel)
 
 History = list[Recorded[Event]]
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""So far may a client's clock be ahead of ours."""
 
 
 class StreamLoader(Protocol):
@@ -107,6 +110,17 @@ class UnitOfWork:
         self._touched: dict[tuple[UUID, type[Aggregate]], Aggregate] = {}
         self._saved: dict[UUID, Aggregate] = {}
         self.answers: list[str] = []
+
+    def moment(self, told: datetime | None) -> datetime:
+        """When a fact was true: now, unless the client knows better. A clock a little ahead of ours means now.
+
+        Raises NotYetHappened.
+        """
+        if told is None:
+            return self.now
+        if told > self.now + CLOCK_SKEW:
+            raise NotYetHappened("occurred_at lies in the future; send when it happened, or leave it out.")
+        return min(told, self.now)
 
     @property
     def target_id(self) -> UUID:

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends
 
 from crm_contacts.application import ContactsApplication
 from crm_contacts.commands import RegisterContact, UpdateContact
@@ -11,7 +11,7 @@ from crm_contacts.projections import Contacts
 from crm_contacts.queries import ContactView, all_contacts, contact
 from crm_platform.auth import STAFF, Role
 from crm_platform.http.commands import CommandSender, Written, command_sender
-from crm_platform.http.etags import etag, not_modified
+from crm_platform.http.etags import Answer
 from crm_platform.http.reads import Page, Paging, read_model
 from crm_platform.read_model import ReadModel
 
@@ -47,12 +47,8 @@ def routes(application: ContactsApplication) -> APIRouter:
     async def one_contact(
         id: UUID,  # noqa: A002 - the path names it
         contacts: ContactsRead,
-        request: Request,
-        response: Response,
+        answer: Answer,
     ) -> ContactView:
-        view = await contact(contacts, id)
-        tag = response.headers["ETag"] = etag(view.version)
-        not_modified(request, tag)
-        return view
+        return answer(await contact(contacts, id))
 
     return router

@@ -15,7 +15,7 @@ class ContactsApplication:
 
     def register(self, command: RegisterContact, work: UnitOfWork) -> Contact:
         named = self._identity.name(Profile.model_validate(command.given()))
-        at = command.occurred_at or work.now
+        at = work.moment(command.occurred_at)
         return self._identity.register(work, named, contact_id=work.target_id, source=command.source, at=at)
 
     def update(self, command: UpdateContact, work: UnitOfWork) -> Contact:

@@ -11,14 +11,9 @@ from crm_marketing.domain import CampaignStage
 from crm_marketing.projections import Campaigns
 from crm_marketing.queries import CampaignView, newest_campaigns, the_campaign
 from crm_platform.auth import STAFF, Role
-from crm_platform.http.commands import CommandSender, Written, command_sender
+from crm_platform.http.commands import CommandSender, Written, command_sender, names_one
 from crm_platform.http.reads import Page, Paging, read_model
 from crm_platform.read_model import ReadModel
-
-
-async def names_one(id: UUID) -> None:  # noqa: A002 - the path names it, the sender of commands reads it
-    """The path's id, as the contract states it; one that is not well formed is answered with 404."""
-
 
 router = APIRouter()
 one_campaign = APIRouter(prefix="/campaigns/{id}", dependencies=[Depends(names_one)])

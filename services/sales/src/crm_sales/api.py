@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends
 
 from crm_events.sales import OpportunityStage
 from crm_platform.auth import STAFF, Role
-from crm_platform.http.commands import CommandSender, Written, command_sender
-from crm_platform.http.etags import etag, not_modified
+from crm_platform.http.commands import CommandSender, Written, command_sender, names_one
+from crm_platform.http.etags import Answer
 from crm_platform.http.reads import Page, Paging, read_model
 from crm_platform.read_model import ReadModel
 from crm_sales.application import (
@@ -35,11 +35,6 @@ from crm_sales.projections.leads import Leads
 from crm_sales.projections.opportunities import Opportunities
 from crm_sales.queries.leads import LeadView, newest_leads, the_lead
 from crm_sales.queries.opportunities import OpportunityView, newest_opportunities, the_opportunity
-
-
-async def names_one(id: UUID) -> None:  # noqa: A002 - the path names it, the sender of commands reads it
-    """The path's id, as the contract states it; one that is not well formed is answered with 404."""
-
 
 router = APIRouter()
 one_lead = APIRouter(prefix="/leads/{id}", dependencies=[Depends(names_one)])
@@ -82,13 +77,9 @@ async def leads(
 async def lead(
     id: UUID,  # noqa: A002 - the path names it
     leads: LeadsRead,
-    request: Request,
-    response: Response,
+    answer: Answer,
 ) -> LeadView:
-    view = await the_lead(leads, id)
-    tag = response.headers["ETag"] = etag(view.version)
-    not_modified(request, tag)
-    return view
+    return answer(await the_lead(leads, id))
 
 
 @one_opportunity.post("/stage")
@@ -120,13 +111,9 @@ async def opportunities(
 async def opportunity(
     id: UUID,  # noqa: A002 - the path names it
     opportunities: OpportunitiesRead,
-    request: Request,
-    response: Response,
+    answer: Answer,
 ) -> OpportunityView:
-    view = await the_opportunity(opportunities, id)
-    tag = response.headers["ETag"] = etag(view.version)
-    not_modified(request, tag)
-    return view
+    return answer(await the_opportunity(opportunities, id))
 
 
 router.include_router(one_lead)

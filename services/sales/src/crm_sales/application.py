@@ -1,11 +1,8 @@
 """One function per command: load, call the aggregate, save. What one function saves commits together."""
 
-from datetime import datetime, timedelta
-
 from crm_events.contacts import party_stream
 from crm_events.parties import Note
 from crm_events.sales import Inquiry, OpportunityTitle
-from crm_platform.errors import Refusal
 from crm_platform.work import UnitOfWork
 from crm_sales.commands import (
     CaptureLead,
@@ -19,18 +16,11 @@ from crm_sales.commands import (
 from crm_sales.domain.lead import Lead
 from crm_sales.domain.opportunity import Opportunity
 
-CLOCK_SKEW = timedelta(minutes=5)
-"""So far may a client's clock be ahead of ours."""
-
-
-class NotYetHappened(Refusal):
-    status, code, title = 422, "not-yet-happened", "It lies in the future"
-
 
 def capture_lead(command: CaptureLead, work: UnitOfWork) -> Lead:
     lead = work.load(Lead, work.target_id)
     lead.capture(
-        Inquiry(party=command.party, message=command.message), command.source, _when(command.occurred_at, work.now)
+        Inquiry(party=command.party, message=command.message), command.source, work.moment(command.occurred_at)
     )
     work.await_answer(party_stream(lead.id))
     return work.save(lead)
@@ -74,15 +64,6 @@ def lose_opportunity(command: LoseOpportunity, work: UnitOfWork) -> Opportunity:
     opportunity = work.target(Opportunity)
     opportunity.lose(command.reason, _note(command.note), work.now)
     return work.save(opportunity)
-
-
-def _when(occurred_at: datetime | None, now: datetime) -> datetime:
-    """When it was true: now, unless the client knows better. A clock a little ahead of ours means now."""
-    if occurred_at is None:
-        return now
-    if occurred_at > now + CLOCK_SKEW:
-        raise NotYetHappened("occurred_at lies in the future; send when it happened, or leave it out.")
-    return min(occurred_at, now)
 
 
 def _note(text: str | None) -> Note | None:

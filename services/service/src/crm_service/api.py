@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends
 
 from crm_events.service import Priority
 from crm_platform.auth import STAFF, Role
-from crm_platform.http.commands import CommandSender, Written, command_sender
-from crm_platform.http.etags import etag, not_modified
+from crm_platform.http.commands import CommandSender, Written, command_sender, names_one
+from crm_platform.http.etags import Answer
 from crm_platform.http.reads import Page, Paging, read_model
 from crm_platform.read_model import ReadModel
 from crm_service.application import assign_ticket, open_ticket, reopen_ticket, reply_to_ticket, resolve_ticket
@@ -16,11 +16,6 @@ from crm_service.commands import AssignTicket, OpenTicket, ReopenTicket, ReplyTo
 from crm_service.domain import TicketStatus
 from crm_service.projections import Tickets
 from crm_service.queries import ReplyView, TicketView, newest_replies, newest_tickets, the_ticket
-
-
-async def names_one(id: UUID) -> None:  # noqa: A002 - the path names it, the sender of commands reads it
-    """The path's id, as the contract states it; one that is not well formed is answered with 404."""
-
 
 router = APIRouter()
 one_ticket = APIRouter(prefix="/tickets/{id}", dependencies=[Depends(names_one)])
@@ -69,13 +64,9 @@ async def tickets(
 async def ticket(
     id: UUID,  # noqa: A002 - the path names it
     tickets: TicketsRead,
-    request: Request,
-    response: Response,
+    answer: Answer,
 ) -> TicketView:
-    view = await the_ticket(tickets, id)
-    tag = response.headers["ETag"] = etag(view.version)
-    not_modified(request, tag)
-    return view
+    return answer(await the_ticket(tickets, id))
 
 
 @one_ticket.get("/replies")

@@ -1,27 +1,17 @@
 """One function per command: load, call the aggregate, save. What one function saves commits together."""
 
-from datetime import datetime, timedelta
-
 from crm_events.contacts import party_stream
 from crm_events.parties import Note
 from crm_events.service import Reply, TicketRequest
-from crm_platform.errors import Refusal
 from crm_platform.work import UnitOfWork
 from crm_service.commands import AssignTicket, OpenTicket, ReopenTicket, ReplyToTicket, ResolveTicket
 from crm_service.domain import Ticket
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""So far may a client's clock be ahead of ours."""
-
-
-class NotYetHappened(Refusal):
-    status, code, title = 422, "not-yet-happened", "It lies in the future"
 
 
 def open_ticket(command: OpenTicket, work: UnitOfWork) -> Ticket:
     ticket = work.load(Ticket, work.target_id)
     request = TicketRequest(party=command.party, subject=command.subject, body=command.body)
-    ticket.open(request, command.channel, command.priority, _when(command.occurred_at, work.now))
+    ticket.open(request, command.channel, command.priority, work.moment(command.occurred_at))
     work.await_answer(party_stream(ticket.id))
     return work.save(ticket)
 
@@ -48,15 +38,6 @@ def reopen_ticket(command: ReopenTicket, work: UnitOfWork) -> Ticket:
     ticket = work.target(Ticket)
     ticket.reopen(_note(command.note), work.now)
     return work.save(ticket)
-
-
-def _when(occurred_at: datetime | None, now: datetime) -> datetime:
-    """When it was true: now, unless the client knows better. A clock a little ahead of ours means now."""
-    if occurred_at is None:
-        return now
-    if occurred_at > now + CLOCK_SKEW:
-        raise NotYetHappened("occurred_at lies in the future; send when it happened, or leave it out.")
-    return min(occurred_at, now)
 
 
 def _note(text: str | None) -> Note | None:

@@ -115,6 +115,10 @@ class CommandGuard(Guard):
         return CommandSender(request, response, actor)
 
 
+async def names_one(id: uuid.UUID) -> None:  # noqa: A002 - the path names it
+    """A dependency for routes under `{id}`: the contract states the id that the sender reads from the path."""
+
+
 def command_sender(*roles: Role, if_match_required: bool = False) -> CommandGuard:
     """A dependency that yields a CommandSender to those who have one of the roles; an admin always may.
 

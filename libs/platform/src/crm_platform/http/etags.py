@@ -1,9 +1,10 @@
 """Versions as entity tags: `ETag: "3"` is version 3 of an aggregate (docs/adr/0004)."""
 
 import re
+from typing import Annotated, Protocol, TypeVar
 
+from fastapi import Depends, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from crm_platform.errors import Malformed
 
@@ -25,6 +26,30 @@ def parse_if_match(value: str | None) -> int | None:
     if tag is None:
         raise Malformed('If-Match must be * or one strong entity tag as ETag gave it, such as "3".')
     return int(tag[1])
+
+
+class Versioned(Protocol):
+    @property
+    def version(self) -> int: ...
+
+
+V = TypeVar("V", bound=Versioned)
+
+
+class ConditionalAnswer:
+    """Answers one thing with its version as ETag, or with 304 where the client holds that version already."""
+
+    def __init__(self, request: Request, response: Response) -> None:
+        self._request = request
+        self._response = response
+
+    def __call__(self, view: V) -> V:
+        tag = self._response.headers["ETag"] = etag(view.version)
+        not_modified(self._request, tag)
+        return view
+
+
+Answer = Annotated[ConditionalAnswer, Depends(ConditionalAnswer)]
 
 
 def not_modified(request: Request, tag: str) -> None:
