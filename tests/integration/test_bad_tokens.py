@@ -71,7 +71,7 @@ class Forger:
         return jwt.encode(self.claims(), key, "EdDSA", {**self._header, "kid": key_id(key)})
 
     def unsigned(self) -> str:
-        return jwt.encode(self.claims(), None, "none", self._header)
+        return jwt.encode(self.claims(), "", "none", self._header)
 
     def signed_with_the_public_key(self, encoding: Encoding, form: PublicFormat) -> str:
         signed = ".".join((_part({**self._header, "alg": "HS256"}), _part(self.claims())))

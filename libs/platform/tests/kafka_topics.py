@@ -34,6 +34,8 @@ async def records_of(bootstrap: str, topic: Topic) -> list[ConsumerRecord]:
     async with kafka.reader(bootstrap) as client:
         ends = await kafka.end_offsets(client, topic.name, topic.partitions)
         held = {TopicPartition(topic.name, n): end for n, end in ends.items() if end}
+        if not held:
+            return []
         client.assign(list(held))
         await client.seek_to_beginning()
         found: list[ConsumerRecord] = []

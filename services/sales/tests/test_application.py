@@ -163,7 +163,7 @@ def test_contacts_answer_reaches_the_lead_once(answer: Event, expected: Event) -
 @pytest.mark.parametrize("answer", [resolved(Cause.TICKET), unknown(Cause.TICKET)])
 def test_an_answer_to_another_cause_is_passed_over(answer: Event) -> None:
     event = recorded(answer, subject=party_stream(SOME_STREAM))
-    desk = Desk(target=None)
+    desk = Desk()
     LinkLeads().react(event, desk.work)
     assert list(LinkLeads().streams(event)) == []
     assert desk.staged() == []

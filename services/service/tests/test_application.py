@@ -136,7 +136,7 @@ def test_contacts_answer_reaches_the_ticket_once(answer: Event, expected: Event)
 @pytest.mark.parametrize("answer", [resolved(Cause.LEAD), unknown(Cause.LEAD)])
 def test_an_answer_to_another_cause_is_passed_over(answer: Event) -> None:
     event = recorded(answer, subject=party_stream(SOME_STREAM))
-    desk = Desk(target=None)
+    desk = Desk()
     LinkTickets().react(event, desk.work)
     assert list(LinkTickets().streams(event)) == []
     assert desk.staged() == []

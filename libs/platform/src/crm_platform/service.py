@@ -133,10 +133,11 @@ class _Process:
             await asyncio.gather(starting, return_exceptions=True)
 
     async def _start(self, app: FastAPI) -> None:
+        """Connect and run the parts until cancelled. One that fails for good ends them all, and liveness tells."""
         client = mongo.connect(self._settings.mongodb_uri.get_secret_value())
+        parts = _Parts(self._service, client)
         try:
             async with asyncio.TaskGroup() as tasks:
-                parts = _Parts(self._service, client)
                 app.state.read_models = parts.read_models
                 if self._service.events is not None:
                     store = await parts.open_event_store(self._service.events)
