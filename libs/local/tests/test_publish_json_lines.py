@@ -66,8 +66,8 @@ def test_a_line_is_an_interaction_unless_it_says_otherwise() -> None:
         ({"occurred_at": "private"}, "occurred_at: "),
         ({"occurred_at": "2026-01-02T09:30:00"}, "occurred_at: Input should have timezone info"),
         ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at: "),
-        ({"channel": "order", "attributes": {"amount": "private", "currency": "USD"}}, "amount: "),
-        ({"attributes": {"campaign_id": "private"}}, "record: badly formed"),
+        ({"channel": "order", "attributes": {"amount": "private", "currency": "USD"}}, "record: attributes.amount: "),
+        ({"attributes": {"campaign_id": "private"}}, "record: attributes.campaign_id: "),
         ({"body": "x" * 200_001}, "body: String should have at most 200000 characters"),
     ],
 )

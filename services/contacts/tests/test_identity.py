@@ -133,6 +133,11 @@ def test_a_lead_of_an_unknown_contact_is_answered_too() -> None:
     assert not of(ContactRegistered, staged)
 
 
+def test_a_lead_that_identifies_nobody_is_answered_too() -> None:
+    staged = react(Desk(), lead("garbled", Party(email="not an address")))
+    assert [a.reason for a in of(PartyUnknown, staged)] == [UnknownReason.NOT_IDENTIFIED]
+
+
 def test_a_lead_whose_person_is_erased_by_now_is_answered_too() -> None:
     sealed = Sealed(event=SOME_STREAM, subject=SOME_STREAM, key=SOME_STREAM, box="")
     event = recorded(LeadCaptured(source="web", inquiry=sealed, occurred_at=SOME_TIME))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 from uuid import UUID, uuid5
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from crm_events.event import Event
 from crm_events.parties import Address, Identifier, OrderValue, Party, ShortText
@@ -83,12 +83,21 @@ class InteractionRecorded(AdapterRecord):
         """What an order was worth; None for any other channel."""
         if self.channel is not Channel.ORDER:
             return None
-        return OrderValue.model_validate({name: self.attributes.get(name) for name in ("amount", "currency")})
+        try:
+            return OrderValue.model_validate({name: self.attributes.get(name) for name in ("amount", "currency")})
+        except ValidationError as wrong:
+            named = " and ".join(f"attributes.{error['loc'][0]}" for error in wrong.errors())
+            raise ValueError(
+                f"{named}: an order has an amount (decimal, two places at most) and a currency (three capital letters)"
+            ) from None
 
     def campaign_id(self) -> UUID | None:
         """The campaign that this interaction answers, if any."""
         campaign = self.attributes.get("campaign_id")
-        return None if campaign is None else UUID(str(campaign))
+        try:
+            return None if campaign is None else UUID(str(campaign))
+        except ValueError:
+            raise ValueError("attributes.campaign_id: must be a campaign's id (a UUID)") from None
 
 
 class PersonDescribed(AdapterRecord):

@@ -73,11 +73,12 @@ class PartyResolved(ContactsEvent):
 
 class UnknownReason(StrEnum):
     NO_SUCH_CONTACT = "no_such_contact"
+    NOT_IDENTIFIED = "not_identified"
     ERASED = "erased"
 
 
 class PartyUnknown(ContactsEvent):
-    """A lead or ticket named a contact that does not exist, or whose data is erased."""
+    """A lead or ticket named a contact that does not exist, what identifies nobody, or a person who is erased."""
 
     cause: Cause
     cause_id: UUID

@@ -10,7 +10,7 @@ from uuid import UUID
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind
+from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind, Party
 from crm_platform.errors import Refusal
 
 LEAST_PHONE_DIGITS = 5
@@ -36,6 +36,12 @@ def normalise(identifier: Identifier, phone_region: str | None = None) -> Identi
         case _:
             value = identifier.value
     return Identifier(kind=identifier.kind, value=value)
+
+
+def must_identify(party: Party) -> None:
+    """Refuse a party before its fact is stored, if contacts could never answer it. Raises NotAnIdentifier."""
+    for identifier in party.identifiers():
+        normalise(identifier)
 
 
 def _email(raw: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiokafka import ConsumerRecord
 
+from crm_events.adapter import AdapterRecord
 from crm_events.envelope import Recorded, UnknownEventError, UnreadableEventError, from_document
 from crm_events.event import Event
 from crm_events.registry import Registry
@@ -15,6 +16,8 @@ from crm_events.topics import MAX_RECORD_BYTES
 from crm_platform import kafka
 from crm_platform.cursor import Arrival, Cursor, arrival
 
+POSITION_DIGITS = 18
+"""As many as a 64-bit store holds without fail."""
 STRUCTURED_PREFIX = "application/cloudevents"
 BINARY_ATTRIBUTES = (
     "id", "source", "type", "subject", "time", "sequence", "correlationid", "causationid", "actor",
@@ -46,11 +49,14 @@ def read(record: ConsumerRecord, registry: Registry) -> Inbound:
 
 
 def read_adapter_record(record: ConsumerRecord, registry: Registry) -> Inbound:
-    """As `read`, for a topic that others write: held to the size that every door has."""
+    """As `read`, for a topic that others write: held to the size that every door has, and to adapters' own types."""
     size = len(record.value or b"")
     if size > MAX_RECORD_BYTES:
         raise UnreadableEventError(f"the record has {size} bytes, over the {MAX_RECORD_BYTES} that are taken")
-    return read(record, registry)
+    inbound = read(record, registry)
+    if not isinstance(inbound.event.data, AdapterRecord):
+        raise UnknownEventError(inbound.event.data.type_name())
+    return inbound
 
 
 def _document(record: ConsumerRecord) -> Mapping[str, Any]:
@@ -75,8 +81,8 @@ def _number(record: ConsumerRecord, name: str) -> int:
     text = kafka.header(record.headers, name)
     if text is None:
         return 0
-    if not text.isdecimal():
-        raise UnreadableEventError(f"the header {name} is not a number")
+    if not (text.isascii() and text.isdecimal() and len(text) <= POSITION_DIGITS):
+        raise UnreadableEventError(f"the header {name} is not a number of at most {POSITION_DIGITS} digits")
     return int(text)
 
 

@@ -204,7 +204,11 @@ class _Batch:
         """Stage every reaction of the batch; returns the cursors' compare-and-sets."""
         self.progress = Progress(self._before)
         self.set_aside = []
-        staging.prefetch(self._runner.streams(self._steps))
+        try:
+            staging.prefetch(self._runner.streams(self._steps))
+        except (UnknownEventError, UnreadableEventError) as unreadable:
+            # Each reaction then loads its own streams, and the one that needs this stream stops its partition.
+            log.error("stream_unreadable", policy=self._runner.name, exc_info=unreadable)
         for record, step in zip(self._records, self._steps, strict=True):
             if not self.progress.is_stopped(record):
                 self._take(record, step, staging)

@@ -14,6 +14,7 @@ from crm_events.sales import LeadCaptured
 from crm_events.service import TicketOpened
 from crm_events.topics import INTERACTIONS, SALES, SERVICE
 from crm_platform.errors import Refusal
+from crm_platform.identifiers import NotAnIdentifier
 from crm_platform.policy import Policy, when
 from crm_platform.work import UnitOfWork
 
@@ -93,6 +94,8 @@ class IdentifyParties(Policy):
                 answer.resolve(cause, event.subject, contact, at)
         except NoSuchContact:
             answer.give_up(cause, event.subject, UnknownReason.NO_SUCH_CONTACT, at)
+        except NotAnIdentifier:
+            answer.give_up(cause, event.subject, UnknownReason.NOT_IDENTIFIED, at)
         work.save(answer)
 
     def _contact(

@@ -15,6 +15,9 @@ from crm_platform.http.commands import CommandSender, Written, command_sender, n
 from crm_platform.http.reads import Page, Paging, read_model
 from crm_platform.read_model import ReadModel
 
+LAUNCH = LaunchCampaign()
+"""The command says nothing more than its route, so its body may be left out."""
+
 router = APIRouter()
 one_campaign = APIRouter(prefix="/campaigns/{id}", dependencies=[Depends(names_one)])
 
@@ -28,8 +31,8 @@ async def create(command: CreateCampaign, send: MarketingCommand) -> Written:
 
 
 @one_campaign.post("/launch")
-async def launch(send: MarketingCommand) -> Written:
-    return await send(launch_campaign, LaunchCampaign())
+async def launch(send: MarketingCommand, command: LaunchCampaign = LAUNCH) -> Written:
+    return await send(launch_campaign, command)
 
 
 @one_campaign.post("/enrol")

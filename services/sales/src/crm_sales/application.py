@@ -3,6 +3,7 @@
 from crm_events.contacts import party_stream
 from crm_events.parties import Note
 from crm_events.sales import Inquiry, OpportunityTitle
+from crm_platform.identifiers import must_identify
 from crm_platform.work import UnitOfWork
 from crm_sales.commands import (
     CaptureLead,
@@ -18,6 +19,7 @@ from crm_sales.domain.opportunity import Opportunity
 
 
 def capture_lead(command: CaptureLead, work: UnitOfWork) -> Lead:
+    must_identify(command.party)
     lead = work.load(Lead, work.target_id)
     lead.capture(
         Inquiry(party=command.party, message=command.message), command.source, work.moment(command.occurred_at)

@@ -3,12 +3,14 @@
 from crm_events.contacts import party_stream
 from crm_events.parties import Note
 from crm_events.service import Reply, TicketRequest
+from crm_platform.identifiers import must_identify
 from crm_platform.work import UnitOfWork
 from crm_service.commands import AssignTicket, OpenTicket, ReopenTicket, ReplyToTicket, ResolveTicket
 from crm_service.domain import Ticket
 
 
 def open_ticket(command: OpenTicket, work: UnitOfWork) -> Ticket:
+    must_identify(command.party)
     ticket = work.load(Ticket, work.target_id)
     request = TicketRequest(party=command.party, subject=command.subject, body=command.body)
     ticket.open(request, command.channel, command.priority, work.moment(command.occurred_at))
