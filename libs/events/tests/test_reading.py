@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,8 @@ from crm_events.adapter import InteractionRecorded
 from crm_events.contacts import ContactRegistered
 from crm_events.envelope import Recorded, UnknownEventError, UnreadableEventError, event_id, from_document, to_document
 from crm_events.event import Event, Sealed
-from crm_events.sales import LeadQualified
+from crm_events.parties import Money
+from crm_events.sales import LeadQualified, OpportunityWon
 
 Json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -130,6 +132,16 @@ def test_an_adapters_own_id_subject_and_sequence_say_nothing() -> None:
     assert isinstance(event.data, InteractionRecorded)
     assert event.id == event.subject == event.data.identity("/adapters/mail")
     assert event.sequence == 0
+
+
+def test_a_member_that_a_later_release_added_is_passed_over_at_any_depth() -> None:
+    event = OpportunityWon(
+        lead_id=uuid4(), value=Money(amount=Decimal("12.50"), currency="EUR"), occurred_at=datetime.now(UTC)
+    )
+    document = document_of(event)
+    document["data"]["value"]["rounded"] = True
+    document["data"]["approved_by"] = "someone"
+    assert from_document(document, REGISTRY).data == event
 
 
 def test_an_unknown_type_is_told_apart_from_a_broken_document() -> None:

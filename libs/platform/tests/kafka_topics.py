@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+from libs.platform.tests.waiting import eventually
 
 from crm_events.envelope import STRUCTURED, Recorded, to_document
 from crm_events.event import Event
@@ -27,6 +29,21 @@ async def administrator(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 async def create_topic(bootstrap: str, topic: Topic) -> None:
     async with administrator(bootstrap) as admin:
         await admin.create_topics([NewTopic(topic.name, topic.partitions, 1, topic_configs=settings_of(topic))])
+
+
+async def recreate_topic(bootstrap: str, topic: Topic) -> None:
+    """Lose all that the topic holds."""
+    async with administrator(bootstrap) as admin:
+        await admin.delete_topics([topic.name])
+
+    async def created() -> bool:
+        try:
+            await create_topic(bootstrap, topic)
+        except KafkaError:
+            return False
+        return True
+
+    await eventually(created)
 
 
 async def records_of(bootstrap: str, topic: Topic) -> list[ConsumerRecord]:

@@ -1,7 +1,7 @@
 """The event store on PostgreSQL: what a command leaves there, and how it is answered."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID, uuid4
 
 import orjson
@@ -218,7 +218,7 @@ def _note_of_existing(command: NotePurchase, work: UnitOfWork) -> Purchase:
     return work.save(purchase)
 
 
-def _version(outcomes: dict[Job, object], of: Job) -> int:
+def _version(outcomes: Mapping[Job, object], of: Job) -> int:
     receipt = outcomes[of]
     assert isinstance(receipt, Receipt), receipt
     return receipt.version

@@ -17,9 +17,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from crm_events.topics import KEYS
 from crm_platform.command import Receipt
 from crm_platform.errors import Unavailable
-from crm_platform.event_store.store import ANSWER_SECONDS
 from crm_platform.key_pool import KafkaKeyPool
-from crm_platform.sealing import InstallationKey
+from crm_platform.sealing import InstallationKey, SubjectKey
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +67,7 @@ async def test_while_postgresql_is_away_commands_are_answered_in_time_and_later_
     asked = monotonic()
     answers = await asyncio.gather(*(linked_shop.note(uuid4()) for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, Unavailable) for answer in answers), answers
-    assert monotonic() - asked < ANSWER_SECONDS + 1
+    assert monotonic() - asked < 6
     link.mend()
     mended = monotonic()
     while not isinstance(await _try(linked_shop), Receipt):
@@ -97,12 +96,22 @@ async def test_every_key_is_on_its_topic_before_it_is_given_to_anybody(keys: Kaf
     assert {str(key.id) for key in taken} <= published
 
 
+class CountedPool(KafkaKeyPool):
+    """Counts how often keys were asked for: each time may take seconds while Kafka is away."""
+
+    asked = 0
+
+    def take(self, count: int) -> list[SubjectKey]:
+        self.asked += 1
+        return super().take(count)
+
+
 async def test_without_published_keys_only_what_needs_a_new_one_is_refused(
     open_store: OpenStore, installation: InstallationKey
 ) -> None:
     async with link_to("127.0.0.1", 1) as nowhere:
         nowhere.cut()
-        pool = KafkaKeyPool(f"127.0.0.1:{nowhere.port}", installation, "shop")
+        pool = CountedPool(f"127.0.0.1:{nowhere.port}", installation, "shop")
         filling = asyncio.create_task(pool.run())
         shop = await open_store(pool=pool)
         await eventually(lambda: pool._loop is not None)
@@ -113,4 +122,5 @@ async def test_without_published_keys_only_what_needs_a_new_one_is_refused(
         await asyncio.gather(filling, return_exceptions=True)
     assert isinstance(outcomes[made], Unavailable)
     assert isinstance(outcomes[noted], Receipt)
+    assert pool.asked == 1
     assert [row["originator_id"] for row in shop.stored()] == [noted.order.target]

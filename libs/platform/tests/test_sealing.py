@@ -72,6 +72,13 @@ def test_a_box_of_any_text_does_not_open(box: str) -> None:
         KEY.open(BLOCK.model_copy(update={"box": box}), Customer)
 
 
+@given(place=st.integers(0, len(BLOCK.box)), foreign=st.sampled_from("!\n -_é"))
+def test_a_box_with_a_foreign_character_in_it_does_not_open(place: int, foreign: str) -> None:
+    spoilt = BLOCK.box[:place] + foreign + BLOCK.box[place:]
+    with pytest.raises(SealBrokenError):
+        KEY.open(BLOCK.model_copy(update={"box": spoilt}), Customer)
+
+
 def test_a_wrapped_key_comes_back_whole() -> None:
     installation = InstallationKey(b"i" * 32)
     unwrapped = installation.unwrap(KEY.id, installation.wrap(KEY))

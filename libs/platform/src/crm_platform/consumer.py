@@ -142,16 +142,21 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
             self._not_sought = failure
 
     async def _seek_to_cursors(self, partitions: set[TopicPartition]) -> None:
-        """Read the stored cursors and go there; a partition without one is read from its beginning."""
+        """Read the stored cursors and go there; a partition without one is read from its beginning.
+
+        So is one that ends before its cursor: it was made anew, and what is published there again is known by its
+        position.
+        """
         assert self._client is not None  # noqa: S101 - called while consuming only
         cursors = await self.load_cursors(partitions)
-        fresh = partitions - cursors.keys()
-        if fresh:
-            beginnings = await self._client.beginning_offsets(list(fresh))
-            cursors |= {place: Cursor(next_offset=offset) for place, offset in beginnings.items()}
-        self._cursors = cursors
-        for place, cursor in cursors.items():
-            self._client.seek(place, cursor.next_offset)
+        beginnings = await self._client.beginning_offsets(list(partitions))
+        ends = await self._client.end_offsets(list(partitions))
+        self._cursors = {place: cursors.get(place, Cursor(next_offset=beginnings[place])) for place in partitions}
+        for place, cursor in self._cursors.items():
+            shorter = cursor.next_offset > ends[place]
+            if shorter:
+                log.error("partition_shorter_than_cursor", consumer=self.name, place=str(place), end=ends[place])
+            self._client.seek(place, beginnings[place] if shorter else cursor.next_offset)
 
     # -- batches
 

@@ -45,18 +45,18 @@ def read(record: ConsumerRecord, registry: Registry) -> Inbound:
     Raises UnknownEventError for a type that is not known, UnreadableEventError for anything else that is wrong with it.
     """
     event = from_document(_document(record), registry)
-    return Inbound(record, event, _number(record, "ce_position"), _number(record, "ce_previous"))
+    return Inbound(record, event, *_place(record))
 
 
 def read_adapter_record(record: ConsumerRecord, registry: Registry) -> Inbound:
-    """As `read`, for a topic that others write: held to the size that every door has, and to adapters' own types."""
+    """As `read`, for a topic that others write: no positions, the size of every door, and adapters' own types only."""
     size = len(record.value or b"")
     if size > MAX_RECORD_BYTES:
         raise UnreadableEventError(f"the record has {size} bytes, over the {MAX_RECORD_BYTES} that are taken")
-    inbound = read(record, registry)
-    if not isinstance(inbound.event.data, AdapterRecord):
-        raise UnknownEventError(inbound.event.data.type_name())
-    return inbound
+    event = from_document(_document(record), registry)
+    if not isinstance(event.data, AdapterRecord):
+        raise UnknownEventError(event.data.type_name())
+    return Inbound(record, event, position=0, previous=0)
 
 
 def _document(record: ConsumerRecord) -> Mapping[str, Any]:
@@ -77,10 +77,13 @@ def _document(record: ConsumerRecord) -> Mapping[str, Any]:
     return {name: text for name, text in headers if text is not None} | {"data": value}
 
 
+def _place(record: ConsumerRecord) -> tuple[int, int]:
+    """The event's position in its store, and that of the one before it in the partition."""
+    return _number(record, "ce_position"), _number(record, "ce_previous")
+
+
 def _number(record: ConsumerRecord, name: str) -> int:
-    text = kafka.header(record.headers, name)
-    if text is None:
-        return 0
+    text = kafka.header(record.headers, name) or ""
     if not (text.isascii() and text.isdecimal() and len(text) <= POSITION_DIGITS):
         raise UnreadableEventError(f"the header {name} is not a number of at most {POSITION_DIGITS} digits")
     return int(text)
@@ -91,8 +94,7 @@ def passed(cursor: Cursor, record: ConsumerRecord, unknown: UnknownEventError) -
 
     Raises UnreadableEventError where the place cannot be read.
     """
-    position = _number(record, "ce_position")
-    previous = _number(record, "ce_previous")
+    position, previous = _place(record)
     match arrival(cursor, position, previous):
         case Arrival.NEXT:
             at = datetime.fromtimestamp(record.timestamp / 1000, tz=UTC)

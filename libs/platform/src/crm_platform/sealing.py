@@ -77,7 +77,8 @@ class SubjectKey:
         associated = _uuid(block.event).bytes + _uuid(block.subject).bytes + self.id.bytes
         try:
             box = base64.b64decode(block.box, validate=True)
-            return kind.model_validate_json(self._cipher.decrypt(box[:_NONCE], box[_NONCE:], associated))
+            plain = self._cipher.decrypt(box[:_NONCE], box[_NONCE:], associated)
+            return kind.model_validate_json(plain, extra="ignore")
         except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(f"the personal block of event {block.event} does not open with its key") from broken
 

@@ -1,0 +1,180 @@
+"""The consuming loop on Kafka: it reads from its own cursors, and stops before what it cannot apply."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from libs.platform.tests.kafka_topics import as_record, publish, recreate_topic
+from libs.platform.tests.purchases import POISON, PurchaseRow, TotalRow, noted, purchases_of
+from libs.platform.tests.shop import EVENTS
+from libs.platform.tests.waiting import eventually, running
+from prometheus_client import REGISTRY as METRICS
+from pymongo.errors import AutoReconnect
+
+from crm_events.envelope import Recorded
+from crm_events.event import Event
+from crm_events.topics import Topic
+from crm_platform import consumer as consumer_module
+from crm_platform import mongo
+from crm_platform.consumer import Cursors
+from crm_platform.projection import Document, Fold, Projection
+from crm_platform.projector import Projector, collection_name
+from crm_platform.testing import story_id
+from crm_platform.wakeup import Wakeup
+
+pytestmark = pytest.mark.integration
+
+
+async def _fill(bootstrap: str, topic: Topic, poisoned: int | None = None) -> None:
+    """Five events in each partition; one of the poisoned partition cannot be folded."""
+    await publish(
+        bootstrap,
+        [
+            as_record(
+                topic,
+                0,
+                noted(story_id(f"{partition}"), n, POISON if (partition, n) == (poisoned, 3) else ""),
+                (n, n - 1),
+                partition=partition,
+            )
+            for partition in range(topic.partitions)
+            for n in range(1, 6)
+        ],
+    )
+
+
+async def _commit_as_group(bootstrap: str, group: str, topic: Topic, offset: int) -> None:
+    """What somebody's tool might do to the group's committed offsets."""
+    client = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    await client.start()
+    try:
+        places = [TopicPartition(topic.name, n) for n in range(topic.partitions)]
+        client.assign(places)
+        await client.commit(dict.fromkeys(places, offset))
+    finally:
+        await client.stop()
+
+
+async def _totals(database: mongo.Database, projection: Projection) -> dict[str, int]:
+    rows = await database[collection_name(projection, TotalRow)].find().to_list(None)
+    return {row["_id"].rpartition("/")[2]: row["count"] for row in rows}
+
+
+def _stopped(projection: Projection, topic: Topic, partition: int) -> float | None:
+    labels = {"consumer": projection.identity, "topic": topic.name, "partition": str(partition)}
+    return METRICS.get_sample_value("crm_partition_stopped", labels)
+
+
+async def test_a_consumer_reads_from_its_own_cursor_whatever_the_group_has_committed(
+    database: mongo.Database, topic: Topic, bootstrap: str
+) -> None:
+    projection = purchases_of(topic)
+    await _fill(bootstrap, topic)
+    await _commit_as_group(bootstrap, projection.identity, topic, offset=4)
+    projector = Projector(projection, EVENTS, database, bootstrap, "0", Wakeup())
+
+    async def all_applied(each: int) -> bool:
+        return await _totals(database, projection) == {"0": each, "1": each, "2": each}
+
+    async with running(projector.run):
+        await eventually(lambda: all_applied(5))
+    later = [as_record(topic, 0, noted(story_id("later"), 1), (6, 5), partition=n) for n in range(topic.partitions)]
+    await publish(bootstrap, later)
+    async with running(Projector(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+        await eventually(lambda: all_applied(6))
+
+
+async def test_a_topic_made_anew_is_read_from_its_beginning(
+    database: mongo.Database, topic: Topic, bootstrap: str, log_of: Callable[[ModuleType], list[Any]]
+) -> None:
+    """A relay publishes there again what was lost; what comes behind it must not be read from the old offset on."""
+    projection, logged = purchases_of(topic), log_of(consumer_module)
+    await _fill(bootstrap, topic)
+    async with running(Projector(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+        await eventually(lambda: _is(database, projection, {"0": 5, "1": 5, "2": 5}))
+    await recreate_topic(bootstrap, topic)
+    again = [as_record(topic, 0, noted(story_id("0"), n), (n, n - 1)) for n in (4, 5, 6)]
+    await publish(bootstrap, again)
+    async with running(Projector(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+        await eventually(lambda: _is(database, projection, {"0": 6, "1": 5, "2": 5}))
+    errors = {entry["event"] for entry in logged if entry["log_level"] == "error"}
+    assert errors == {"partition_shorter_than_cursor"}
+
+
+async def test_where_the_cursors_cannot_be_read_nothing_is_read(
+    database: mongo.Database, topic: Topic, bootstrap: str
+) -> None:
+    projection = purchases_of(topic)
+    await _fill(bootstrap, topic)
+    await _commit_as_group(bootstrap, projection.identity, topic, offset=4)
+    failures: list[Iterable[TopicPartition]] = []
+
+    class LosesItsDatabase(Projector):
+        async def load_cursors(self, partitions: Iterable[TopicPartition]) -> Cursors:
+            if not failures:
+                failures.append(partitions)
+                raise AutoReconnect("gone for a moment")
+            return await super().load_cursors(partitions)
+
+    async def all_applied() -> bool:
+        return await _totals(database, projection) == {"0": 5, "1": 5, "2": 5}
+
+    async with running(LosesItsDatabase(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+        await eventually(all_applied)
+    assert failures
+
+
+async def test_a_stopped_partition_is_loud_and_is_tried_again_at_the_next_start(
+    database: mongo.Database, topic: Topic, bootstrap: str, log_of: Callable[[ModuleType], list[Any]]
+) -> None:
+    logged = log_of(consumer_module)
+    poisoned = purchases_of(topic)
+    await _fill(bootstrap, topic, poisoned=1)
+    projector = Projector(poisoned, EVENTS, database, bootstrap, "0", Wakeup())
+    async with running(projector.run):
+        await eventually(lambda: bool(projector.stopped) and _is(database, poisoned, {"0": 5, "1": 2, "2": 5}))
+        assert projector.alive
+        assert _stopped(poisoned, topic, 1) == 1
+        assert list(projector.stopped) == [TopicPartition(topic.name, 1)]
+    (error,) = [entry for entry in logged if entry["log_level"] == "error"]
+    assert (error["event"], error["partition"], error["offset"]) == ("partition_stopped", 1, 2)
+    assert POISON not in str(error)
+
+    mended = purchases_of(topic, apply=_skip_total)
+    projector._projection = mended
+    async with running(projector.run):
+        await eventually(lambda: _applied_all(database, poisoned))
+    assert not projector.stopped
+    assert _stopped(poisoned, topic, 1) == 0
+
+
+def _skip_total(_: Projection, fold: Fold, document: Document | None, event: Recorded[Event]) -> Document:
+    """The repair of a fold that could not take an event."""
+    return document or fold.document(id=str(event.subject))
+
+
+async def _is(database: mongo.Database, projection: Projection, totals: dict[str, int]) -> bool:
+    return await _totals(database, projection) == totals
+
+
+async def _applied_all(database: mongo.Database, projection: Projection) -> bool:
+    cursors = await database["cursors"].find({"consumer": projection.identity}).to_list(None)
+    return [row["next_offset"] for row in cursors] == [5, 5, 5]
+
+
+async def test_rows_are_kept_under_the_projections_version(
+    database: mongo.Database, topic: Topic, bootstrap: str
+) -> None:
+    old, new = purchases_of(topic), purchases_of(topic, version=2)
+    await _fill(bootstrap, topic)
+
+    async def filled(projection: Projection) -> bool:
+        return await database[collection_name(projection, PurchaseRow)].count_documents({}) == topic.partitions
+
+    projectors = [Projector(p, EVENTS, database, bootstrap, "0", Wakeup()) for p in (old, new)]
+    async with running(*(p.run for p in projectors)):
+        for projection in (old, new):
+            await eventually(partial(filled, projection))
