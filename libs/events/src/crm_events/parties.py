@@ -99,6 +99,11 @@ class Note(Value):
 
     text: LongText
 
+    @classmethod
+    def of(cls, text: str | None) -> "Note | None":
+        """The note, or None where nothing was said."""
+        return cls(text=text) if text else None
+
 
 class Money(Value):
     """An amount with two decimal places at most, in one currency (ISO 4217)."""

@@ -36,7 +36,7 @@ def qualify_lead(command: QualifyLead, work: UnitOfWork) -> Lead:
 
 def disqualify_lead(command: DisqualifyLead, work: UnitOfWork) -> Lead:
     lead = work.target(Lead)
-    lead.disqualify(command.reason, _note(command.note), work.now)
+    lead.disqualify(command.reason, Note.of(command.note), work.now)
     return work.save(lead)
 
 
@@ -64,12 +64,8 @@ def win_opportunity(command: WinOpportunity, work: UnitOfWork) -> Opportunity:
 
 def lose_opportunity(command: LoseOpportunity, work: UnitOfWork) -> Opportunity:
     opportunity = work.target(Opportunity)
-    opportunity.lose(command.reason, _note(command.note), work.now)
+    opportunity.lose(command.reason, Note.of(command.note), work.now)
     return work.save(opportunity)
-
-
-def _note(text: str | None) -> Note | None:
-    return Note(text=text) if text else None
 
 
 def _name_of(lead: Lead, work: UnitOfWork) -> str:

@@ -32,15 +32,11 @@ def reply_to_ticket(command: ReplyToTicket, work: UnitOfWork) -> Ticket:
 
 def resolve_ticket(command: ResolveTicket, work: UnitOfWork) -> Ticket:
     ticket = work.target(Ticket)
-    ticket.resolve(_note(command.note), work.now)
+    ticket.resolve(Note.of(command.note), work.now)
     return work.save(ticket)
 
 
 def reopen_ticket(command: ReopenTicket, work: UnitOfWork) -> Ticket:
     ticket = work.target(Ticket)
-    ticket.reopen(_note(command.note), work.now)
+    ticket.reopen(Note.of(command.note), work.now)
     return work.save(ticket)
-
-
-def _note(text: str | None) -> Note | None:
-    return Note(text=text) if text else None
