@@ -28,7 +28,8 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "party of nobody": ({**MAIL, "party": {"email": PRIVATE}}, "/party/email", "name@domain"),
     "number of nobody": ({**MAIL, "party": {"phone": "12"}}, "/party/phone", "country code"),
     "no time zone": ({**MAIL, "occurred_at": "2026-03-01T10:00:00"}, "/occurred_at", "timezone"),
-    "no moment": ({**MAIL, "occurred_at": PRIVATE}, "/occurred_at", "datetime"),
+    "no moment": ({**MAIL, "occurred_at": PRIVATE}, "/occurred_at", "ISO 8601"),
+    "in the future": ({**MAIL, "occurred_at": "2999-01-01T00:00:00Z"}, "/occurred_at", "in the future"),
     "text is a number": ({**MAIL, "subject": 7}, "/subject", "string"),
     "order without amount": ({**ORDER, "attributes": {"currency": "EUR"}}, "", "attributes.amount"),
     "too many decimals": ({**ORDER, "attributes": {"amount": "1.999", "currency": "EUR"}}, "", "attributes.amount"),
@@ -110,4 +111,21 @@ async def test_a_cursor_of_one_timeline_is_no_good_for_another(crm: Door) -> Non
     nobody = "/api/customers/00000000-0000-4000-8000-00000000dead/timeline"
     assert (await crm.get(nobody, cursor=cursor)).is_problem(400)
     assert (await crm.get(path, cursor=cursor[:-1])).is_problem(400)
-    assert (await crm.get(path)).is_problem(422)
+    assert (await crm.get(nobody)).is_problem(404)
+    for limit in ("0", "201"):
+        assert (await crm.get(path, limit=limit)).is_problem(422)
+
+
+async def test_a_timeline_can_be_read_page_by_page_from_its_start(crm: Door) -> None:
+    run = uuid4().hex
+    items = [{**MAIL, "external_id": f"{run}-{n}", "party": {"handle": f"@{run}"}} for n in range(5)]
+    taken = (await _send(crm, *items)).expect(202)
+    view = await crm.customer(after=taken.position, handle=f"@{run}")
+    path = f"/api/customers/{view['contact_id']}/timeline"
+
+    assert (await crm.get(path)).expect(200).body == view["timeline"]
+    first = (await crm.get(path, limit="3")).expect(200).body
+    rest = (await crm.get(path, limit="3", cursor=first["next"])).expect(200).body
+
+    assert (len(first["items"]), rest["next"]) == (3, None)
+    assert first["items"] + rest["items"] == view["timeline"]["items"]

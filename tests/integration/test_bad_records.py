@@ -105,7 +105,7 @@ BAD: dict[str, tuple[Record, str]] = {
     "unknown type": (structured(GOOD, type="crm.interactions.Unheard.v1"), "no type that adapters may write"),
     "unknown type, binary": (binary(GOOD, type="crm.interactions.Unheard.v1"), "no type that adapters may write"),
     "type is no text": (structured(GOOD, type={"a": PRIVATE}), "type must be text"),
-    "time is no moment": (structured(GOOD, time=PRIVATE), "datetime"),
+    "time is no moment": (structured(GOOD, time=PRIVATE), "moment"),
     "a fact of sales": (structured(LEAD, **CAPTURED), "no type that adapters may write"),
     "unknown member": (structured({**GOOD, "colour": PRIVATE}), "colour: Extra inputs are not permitted"),
     "unknown channel": (structured({**GOOD, "channel": PRIVATE}), "channel: Input should be"),

@@ -22,6 +22,8 @@ from crm_service.projections import Tickets
 LEADS = 1_400
 """Each becomes four published events: captured, registered (for most), resolved, linked."""
 AT_ONCE = 16
+HEALS_WITHIN = 30.0
+"""Seconds from a kill until the process answers, and has caught up with a cursor that the dead one may still hold."""
 READ_MODELS: tuple[tuple[str, Projection], ...] = (
     ("contacts", Contacts()),
     ("sales", Leads()),
@@ -76,7 +78,7 @@ async def test_killed_services_lose_nothing_and_repeat_nothing(crm: Door) -> Non
         for part, share in (("contacts", 0.2), ("sales", 0.4), ("gateway", 0.6)):
             await clients.have_done(share)
             await asyncio.to_thread(crm.stack.kill, part)
-            await asyncio.to_thread(crm.stack.wait_until_ready, part)
+            await asyncio.to_thread(crm.stack.wait_until_ready, part, HEALS_WITHIN)
 
     await asyncio.gather(kill_one_after_the_other(), *(clients.work() for _ in range(AT_ONCE)))
     mine = set(clients.acknowledged.values())

@@ -70,8 +70,16 @@ async def test_a_lead_of_an_unknown_contact_is_answered_and_stays_without_one(cr
         await crm.post("/api/leads", {"party": {"contact_id": nobody}, "source": "import"}, role="sales")
     ).expect(201)
     lead = (await crm.get(f"/api/leads/{captured.id}", after=captured.position)).expect(200).body
-    assert lead["contact_id"] is None
+    assert (lead["contact_id"], lead["party_unknown"]) == (None, "no_such_contact")
     assert (await crm.get(f"/api/customers/{nobody}", after=captured.position)).is_problem(404)
+
+
+async def test_a_ticket_of_an_unknown_contact_says_why_it_has_none(crm: Door) -> None:
+    nobody = "00000000-0000-4000-8000-00000000dead"
+    request = {"party": {"contact_id": nobody}, "subject": "Who am I?", "channel": "email"}
+    opened = (await crm.post("/api/tickets", request, role="service")).expect(201)
+    ticket = (await crm.get(f"/api/tickets/{opened.id}", after=opened.position)).expect(200).body
+    assert (ticket["contact_id"], ticket["party_unknown"]) == (None, "no_such_contact")
 
 
 async def test_a_lead_of_a_contact_long_known_is_answered_too(crm: Door) -> None:
@@ -86,7 +94,7 @@ async def test_a_lead_of_a_contact_long_known_is_answered_too(crm: Door) -> None
         await crm.post("/api/leads", {"party": {"phone": "+4930901820"}, "source": "call"}, role="sales")
     ).expect(201)
     lead = (await crm.get(f"/api/leads/{captured.id}", after=captured.position)).expect(200).body
-    assert lead["contact_id"] == registered.id
+    assert (lead["contact_id"], lead["party_unknown"]) == (registered.id, None)
 
 
 def _revenue(kpis: dict[str, object], currency: str) -> int:

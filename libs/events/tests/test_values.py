@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from crm_events.adapter import InteractionRecorded, PersonDescribed
 from crm_events.contacts import InteractionLogged
 from crm_events.event import Event, Instant, Personal
-from crm_events.parties import Money, Note, OrderValue, Party
+from crm_events.parties import Money, Note, OrderValue, Party, Profile
 from crm_events.sales import LeadCaptured, LeadQualified, OpportunityTitle, OpportunityWon
 
 INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
@@ -69,12 +69,12 @@ def test_a_return_is_negative_and_exact(cents: int) -> None:
     assert OrderValue(amount=Decimal(cents).scaleb(-2), currency="EUR").minor_units == cents
 
 
-@pytest.mark.parametrize(("written", "cents"), [("1E+3", 100_000), ("19.9", 1_990), ("-0", 0), ("5.00", 500)])
-def test_the_notation_of_an_amount_does_not_matter(written: str, cents: int) -> None:
+@pytest.mark.parametrize(("written", "cents"), [(1000.0, 100_000), ("19.9", 1_990), ("-0", 0), (5, 500)])
+def test_the_notation_of_an_amount_does_not_matter(written: str | float, cents: int) -> None:
     assert Money.model_validate({"amount": written, "currency": "EUR"}).minor_units == cents
 
 
-@pytest.mark.parametrize("amount", ["0.001", "-0.01", "NaN", "Infinity", "1e15", "", None])
+@pytest.mark.parametrize("amount", ["0.001", "-0.01", "NaN", "Infinity", "1e15", "1E+3", "1_000", "٣", " 2 ", "", None])
 def test_an_amount_that_is_none_is_refused(amount: str | None) -> None:
     with pytest.raises(ValidationError):
         Money.model_validate({"amount": amount, "currency": "EUR"})
@@ -165,3 +165,21 @@ def test_the_data_subject_is_whoever_the_event_is_about(
     assert lead.data_subject(stream) == stream
     assert logged.data_subject(stream) == logged.contact_id
     assert won.data_subject(stream) == won.lead_id
+
+
+@pytest.mark.parametrize("written", [0, -1, 1_700_000_000, "1700000000", "2026-03-02", "2026-03-02T09:30:00", ""])
+def test_a_moment_is_written_with_date_time_and_zone(written: object) -> None:
+    with pytest.raises(ValidationError):
+        LeadQualified.model_validate({"score": 1, "occurred_at": written})
+
+
+@pytest.mark.parametrize("written", [0, "0", "20260302", "2026-03-02T00:00:00Z"])
+def test_a_birth_date_is_a_day_of_the_calendar(written: object) -> None:
+    with pytest.raises(ValidationError):
+        Profile.model_validate({"birth_date": written})
+
+
+@pytest.mark.parametrize("name", ["\u0000", "Ann\nBcc: all", "\x1b[2J", "   "])
+def test_a_name_is_one_line_of_text(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Party.model_validate({"name": name})

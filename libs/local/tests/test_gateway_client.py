@@ -77,6 +77,27 @@ async def test_a_refusal_is_told_in_the_platforms_words(gateway_behind: Open) ->
     assert refusal.value.status == 409
 
 
+async def test_a_refusal_names_each_error_and_where_it_is(gateway_behind: Open) -> None:
+    async def door(_: web.Request) -> web.Response:
+        errors = [
+            {"pointer": "/party/email", "message": "Not an address."},
+            {"parameter": "handle", "message": "Too short."},
+            {"message": "Names nobody."},
+        ]
+        problem = {"title": "Not valid", "detail": "See errors.", "status": 422, "errors": errors}
+        return web.json_response(problem, status=422, content_type="application/problem+json")
+
+    gateway = await gateway_behind(door)
+    with pytest.raises(GatewayRefusalError) as refusal:
+        await gateway.get("/api/customers", role="service")
+    assert str(refusal.value).splitlines() == [
+        "GET /api/customers was refused with 422: Not valid: See errors.",
+        "  /party/email: Not an address.",
+        "  handle: Too short.",
+        "  the request: Names nobody.",
+    ]
+
+
 async def test_a_gateway_that_is_not_there_is_named(folder: StateFolder) -> None:
     create_credentials(folder, ())
     async with aiohttp.ClientSession() as session:

@@ -83,11 +83,13 @@ def test_a_record_outside_the_contract_is_refused_without_repeating_its_values(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"external_id": "private",', "not JSON: "),
+        (b'{"external_id": "private",', "not JSON: it ends in the middle"),
         (b'["private"]', "not a JSON object"),
-        (b'{"external_id": NaN}', "not JSON: expected value at character"),
+        (b"nope", "not JSON: cannot be read from character 2 on"),
+        ('{"é": private}'.encode(), "not JSON: cannot be read from character 7 on"),
+        (b'{"external_id": NaN}', "not JSON: cannot be read from character 17 on"),
         (b'{"external_id": "private\xff"}', "not UTF-8: byte 25"),
-        (b"[" * 10_000, "not JSON: recursion limit exceeded"),
+        (b"[" * 10_000, "not JSON: nested too deeply"),
         (b'{"body": "' + b"x" * 262_144 + b'"}', "longer than 262144 bytes"),
     ],
 )

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,16 @@ def stack() -> Iterator[Stack]:
         environment = {**os.environ, "CRM_KAFKA_BOOTSTRAP": running.addresses.kafka_bootstrap}
         subprocess.run([sys.executable, "-m", "crm_platform.topics"], env=environment, check=True)
         yield running
+
+
+def _notes(count: int) -> str:
+    note = {
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "channel": "note",
+        "direction": "inbound",
+        "party": {"handle": "somebody"},
+    }
+    return "".join(json.dumps({**note, "external_id": str(number)}) + "\n" for number in range(count))
 
 
 def _command(stack: Stack, *arguments: str | Path) -> tuple[list[str], dict[str, str]]:
@@ -85,13 +95,7 @@ async def test_an_interrupted_run_says_how_far_it_came_and_what_it_counted_is_st
     stack: Stack, tmp_path: Path
 ) -> None:
     file = tmp_path / "notes.jsonl"
-    note = {
-        "occurred_at": "2026-01-01T00:00:00Z",
-        "channel": "note",
-        "direction": "inbound",
-        "party": {"handle": "somebody"},
-    }
-    file.write_text("".join(json.dumps({**note, "external_id": str(number)}) + "\n" for number in range(100_000)))
+    file.write_text(_notes(100_000))
     command, environment = _command(stack, file, "--as", "jsonl", "--source", "cut")
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
     while not await _published(stack, "cut"):
@@ -102,6 +106,32 @@ async def test_an_interrupted_run_says_how_far_it_came_and_what_it_counted_is_st
     taken = int(output.decode().split(" taken")[0].replace(",", ""))
     assert f"Interrupted after line {taken}." in errors.decode()
     assert {str(number) for number in range(taken)} <= _ids(await _published(stack, "cut"))
+
+
+@pytest.mark.parametrize("gone", [Stack.hold, Stack.pause])
+async def test_a_kafka_that_goes_away_ends_the_run_and_what_it_counted_is_stored(
+    stack: Stack, tmp_path: Path, gone: Callable[[Stack, str], None]
+) -> None:
+    file, source = tmp_path / "notes.jsonl", gone.__name__
+    file.write_text(_notes(100_000))
+    command, environment = _command(stack, file, "--as", "jsonl", "--source", source)
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+    while not await _published(stack, source):
+        assert process.returncode is None, "it was done before Kafka went away"
+    await asyncio.to_thread(gone, stack, "kafka")
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if gone is Stack.pause:
+            stack.resume("kafka")
+        await asyncio.to_thread(stack.release, "kafka")
+    assert process.returncode == 2, errors
+    taken = int(output.decode().split(" taken")[0].replace(",", ""))
+    reached = f"{taken:,} of the lines are acknowledged up to line {taken}" if taken else "none of the lines is"
+    assert f"Kafka no longer answers; {reached}" in errors.decode()
+    assert "Run it again for the rest: nothing counts twice." in errors.decode()
+    assert len(errors.decode().splitlines()) == 1, errors
+    assert {str(number) for number in range(taken)} <= _ids(await _published(stack, source))
 
 
 def test_a_kafka_that_does_not_answer_is_named(stack: Stack, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ def _normal(kind: IdentifierKind, value: str, region: str | None = None) -> str:
     ("kind", "written", "compared"),
     [
         (IdentifierKind.EMAIL, "Ada@Example.COM", "ada@example.com"),
-        (IdentifierKind.HANDLE, "@AdaL", "@adal"),
+        (IdentifierKind.HANDLE, "@AdaL", "adal"),
+        (IdentifierKind.HANDLE, "AdaL", "adal"),
         (IdentifierKind.PHONE, "+49 30 1234567", "+49301234567"),
+        (IdentifierKind.PHONE, "0049 30 1234567", "+49301234567"),
         (IdentifierKind.COOKIE, "aBc", "aBc"),
         (IdentifierKind.REFERENCE, "Shop-7", "Shop-7"),
     ],

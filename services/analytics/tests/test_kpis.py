@@ -183,12 +183,24 @@ def test_money_is_exact_in_each_currency(history: tuple[list[Story], list[Story]
     orders = [e.order for e in events if isinstance(e, InteractionLogged) and e.order]
     found = summed(fold_in_turn(history[1]))
     revenue = {each.currency: (each.opportunities, Decimal(each.won)) for each in found.revenue}
-    value = {each.currency: (each.orders, Decimal(each.value)) for each in found.orders}
+    value = {each.currency: (each.orders, each.returns, Decimal(each.value)) for each in found.orders}
     for currency in ("EUR", "USD", "JPY"):
         mine = [deal.value.amount for deal in deals if deal.value.currency == currency]
         assert revenue.get(currency, (0, Decimal(0))) == (len(mine), sum(mine, Decimal(0)))
         theirs = [order.amount for order in orders if order.currency == currency]
-        assert value.get(currency, (0, Decimal(0))) == (len(theirs), sum(theirs, Decimal(0)))
+        returns = sum(amount < 0 for amount in theirs)
+        expected = (len(theirs) - returns, returns, sum(theirs, Decimal(0)))
+        assert value.get(currency, (0, 0, Decimal(0))) == expected
+
+
+def test_a_return_is_no_order_and_what_costs_nothing_is_one() -> None:
+    amounts = [Decimal(amount) for amount in ("19.99", "0.00", "-9.99")]
+    stories = [
+        Story(interaction(Channel.ORDER, "EUR", amount, SOME_TIME), partition, uuid5(SOME_STREAM, str(amount)))
+        for partition, amount in enumerate(amounts)
+    ]
+    (euros,) = summed(fold_in_turn(stories)).orders
+    assert (euros.orders, euros.returns, euros.value) == (2, 1, "10.00")
 
 
 @given(histories())

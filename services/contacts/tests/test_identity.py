@@ -1,6 +1,7 @@
 """Who is who: rules of identity, over what has happened to identifiers and contacts."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -26,9 +27,9 @@ from crm_events.contacts import (
 )
 from crm_events.envelope import Recorded
 from crm_events.event import Event, Sealed
-from crm_events.parties import Identifier, IdentifierKind, Party, Profile
+from crm_events.parties import MAX_IDENTIFIERS, Identifier, IdentifierKind, Party, Profile
 from crm_events.sales import Inquiry, LeadCaptured
-from crm_platform.errors import AlreadyTaken
+from crm_platform.errors import AlreadyTaken, NotYetHappened
 from crm_platform.identifiers import BlindIndexer
 from crm_platform.testing import SOME_STREAM, SOME_TIME, Desk, recorded, story_id
 
@@ -116,6 +117,26 @@ def test_parties_with_only_a_name_are_never_matched_by_it() -> None:
 def test_an_interaction_that_names_an_unknown_contact_is_refused() -> None:
     with pytest.raises(NoSuchContact):
         react(Desk(), interaction("1", Party(contact_id=story_id("nobody"))))
+
+
+def test_an_unknown_contact_id_beside_an_identifier_is_passed_over() -> None:
+    staged = react(Desk(), interaction("1", ANN), interaction("2", Party(contact_id=story_id("gone"), email=ANN.email)))
+    assert len({logged.contact_id for logged in of(InteractionLogged, staged)}) == 1
+
+
+def test_an_interaction_that_has_not_happened_yet_is_refused() -> None:
+    tomorrow = interaction("1", ANN)
+    ahead = tomorrow.data.model_copy(update={"occurred_at": SOME_TIME + timedelta(days=1)})
+    with pytest.raises(NotYetHappened):
+        react(Desk(), recorded(ahead, subject=tomorrow.subject, sequence=0))
+
+
+def test_a_contact_keeps_a_bounded_number_of_identifiers() -> None:
+    visits = [interaction(str(n), Party(email="ann@example.org", cookie=f"cookie {n}")) for n in range(100)]
+    staged = react(Desk(), *visits)
+    last = of(ContactUpdated, staged)[-1]
+    assert len(last.identifiers) == MAX_IDENTIFIERS
+    assert len(of(ContactRegistered, staged)) == 1
 
 
 def test_every_lead_has_its_own_answer_also_when_the_contact_was_long_known() -> None:

@@ -1,6 +1,6 @@
 """Interactions over HTTP are read one by one, and become the records that adapters write themselves."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from crm_events.adapter import InteractionRecorded
 from crm_events.envelope import from_document
 from crm_events.topics import MAX_RECORD_BYTES
 from crm_gateway.interactions import Envelope, LogRecord, RefusedInteraction, read_interaction
+from crm_platform.work import CLOCK_SKEW
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 ENVELOPE = Envelope(source="mail-adapter", now=NOW, actor="adapter-1", request="request-1")
@@ -77,6 +78,17 @@ def test_what_is_no_object_is_refused(item: Any) -> None:
 
 def test_an_interaction_without_anybody_in_it_is_refused() -> None:
     assert refused({**MAIL, "party": {}})["errors"][0]["pointer"] == "/party"
+
+
+def test_an_interaction_of_the_future_is_refused_but_for_what_clocks_differ() -> None:
+    latest = NOW + CLOCK_SKEW
+
+    accepted({**MAIL, "occurred_at": latest.isoformat()})
+    result = refused({**MAIL, "occurred_at": (latest + timedelta(milliseconds=1)).isoformat()})
+
+    (error,) = result["errors"]
+    assert error["pointer"] == "/occurred_at"
+    assert "more than 5 minutes in the future" in error["message"]
 
 
 def test_an_order_needs_an_amount_and_a_currency() -> None:

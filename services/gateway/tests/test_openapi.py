@@ -9,10 +9,14 @@ from aiohttp import web
 from fastapi.openapi.models import OpenAPI
 from jsonschema import Draft202012Validator
 
+from crm_events.topics import CONTACTS
+from crm_gateway.api.customers import customer_routes
 from crm_gateway.api.interactions import interaction_routes
 from crm_gateway.interaction_log import InteractionLog
 from crm_gateway.openapi import PlatformDescription, merge, with_request_bodies
 from crm_gateway.services import Services
+from crm_gateway.sources import Sources
+from crm_platform.identifiers import BlindIndexer
 
 Document = dict[str, Any]
 
@@ -143,3 +147,15 @@ async def test_the_gateways_own_document_is_valid_and_names_every_schema(open_do
 
     assert "InteractionBatch" in own["components"]["schemas"]
     assert_valid(own)
+
+
+async def test_the_first_page_of_a_timeline_needs_no_cursor(open_door: Any) -> None:
+    routes = customer_routes(BlindIndexer(bytes(32), "DE"), Sources("127.0.0.1:1", (CONTACTS,)), bytes(32))
+    door = await open_door(routes)
+
+    asked = door.app.openapi()["paths"]["/api/customers/{contact_id}/timeline"]["get"]["parameters"]
+
+    parameters = {parameter["name"]: parameter for parameter in asked}
+    assert not parameters["cursor"].get("required", False)
+    limit = parameters["limit"]["schema"]
+    assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 200, 50)

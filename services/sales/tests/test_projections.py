@@ -89,7 +89,12 @@ def test_a_linked_lead_shows_its_contact_and_awaits_nothing_more() -> None:
 
 def test_a_lead_of_an_unknown_party_has_no_contact_and_awaits_nothing_more() -> None:
     row = lead_after(CAPTURED, LINKED, LeadPartyUnknown(reason="erased", occurred_at=SOME_TIME))
-    assert (row.contact_id, row.awaits) == (None, "")
+    assert (row.contact_id, row.party_unknown, row.awaits) == (None, "erased", "")
+
+
+def test_a_lead_that_is_linked_after_all_has_no_reason_to_be_without_a_contact() -> None:
+    row = lead_after(CAPTURED, LeadPartyUnknown(reason="not_identified", occurred_at=SOME_TIME), LINKED)
+    assert (row.contact_id, row.party_unknown) == (str(CONTACT), None)
 
 
 def test_a_converted_lead_names_its_opportunity() -> None:

@@ -72,7 +72,12 @@ def test_a_linked_ticket_shows_its_contact_and_awaits_nothing_more() -> None:
 
 def test_a_ticket_of_an_unknown_party_has_no_contact_and_awaits_nothing_more() -> None:
     ticket, _ = after(OPENED, LINKED, TicketPartyUnknown(reason="erased", occurred_at=SOME_TIME))
-    assert (ticket.contact_id, ticket.awaits) == (None, "")
+    assert (ticket.contact_id, ticket.party_unknown, ticket.awaits) == (None, "erased", "")
+
+
+def test_a_ticket_that_is_linked_after_all_has_no_reason_to_be_without_a_contact() -> None:
+    ticket, _ = after(OPENED, TicketPartyUnknown(reason="not_identified", occurred_at=SOME_TIME), LINKED)
+    assert (ticket.contact_id, ticket.party_unknown) == (str(CONTACT), None)
 
 
 def test_the_first_reply_is_the_first_one_of_an_agent() -> None:

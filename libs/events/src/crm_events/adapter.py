@@ -1,6 +1,5 @@
 """The contract of channel adapters: what they write to crm.interactions, over Kafka or through the gateway."""
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 from uuid import UUID, uuid5
@@ -8,7 +7,7 @@ from uuid import UUID, uuid5
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from crm_events.event import Event
-from crm_events.parties import Address, Identifier, OrderValue, Party, ShortText
+from crm_events.parties import Address, Identifier, LongText, OrderValue, Party, PlainDate, ShortText
 
 INTERACTION_NAMESPACE = UUID("6f6b7ad2-6a0e-5a35-9d5e-6d0f2f3c1b11")
 PERSON_NAMESPACE = UUID("0f2f0f0e-6f0f-5c1c-8a53-70a2a3f6e2d7")
@@ -68,7 +67,7 @@ class InteractionRecorded(AdapterRecord):
     direction: Direction
     party: Party
     subject: ShortText | None = None
-    body: Annotated[str, Field(max_length=200_000)] | None = None
+    body: LongText | None = None
     attributes: Annotated[
         dict[Annotated[str, Field(min_length=1, max_length=64)], Attribute], Field(max_length=64)
     ] = {}
@@ -108,7 +107,7 @@ class PersonDescribed(AdapterRecord):
     given_name: ShortText | None = None
     family_name: ShortText | None = None
     organisation: ShortText | None = None
-    birth_date: date | None = None
+    birth_date: PlainDate | None = None
     addresses: Annotated[tuple[Address, ...], Field(max_length=16)] = ()
     identifiers: Annotated[tuple[Identifier, ...], Field(max_length=16)] = ()
 

@@ -161,5 +161,7 @@ def _reasons(refusal: ValidationError) -> str:
     Bounded and printable: the names of unknown members are an adapter's, and the reason is logged and stored.
     """
     errors = refusal.errors(include_url=False, include_input=False, include_context=False)
-    reasons = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'data'}: {e['msg']}" for e in errors)
+    reasons = "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'data'}: {e['msg'].removeprefix('Value error, ')}" for e in errors
+    )
     return "".join(c if c.isprintable() else "?" for c in reasons[:_REASON_LENGTH])

@@ -1,10 +1,13 @@
 """What every event is: frozen, past tense, versioned, with at most one personal block."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+_ISO_8601 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
 def _to_utc_milliseconds(instant: datetime) -> datetime:
@@ -15,7 +18,13 @@ def _to_utc_milliseconds(instant: datetime) -> datetime:
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_to_utc_milliseconds)]
+def _written_as_instant(value: object) -> object:
+    if isinstance(value, int | float) or (isinstance(value, str) and not _ISO_8601.match(value)):
+        raise ValueError("write a moment as ISO 8601 with its time zone, such as 2026-03-02T09:30:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_as_instant), AfterValidator(_to_utc_milliseconds)]
 """A moment in UTC, to the millisecond: what every store behind the platform keeps exactly."""
 
 

@@ -1,20 +1,45 @@
 """Who and how much: the values that several contexts' events share."""
 
+import re
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from crm_events.event import Value
 
-ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-LongText = Annotated[str, StringConstraints(min_length=1, max_length=200_000)]
-IdentifierText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=320)]
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"""Text as people write it: without control characters, in LINES but for tabs and line ends."""
+
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=ONE_LINE)]
+LongText = Annotated[str, StringConstraints(min_length=1, max_length=200_000, pattern=LINES)]
+IdentifierText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=320, pattern=ONE_LINE)
+]
+MAX_IDENTIFIERS = 64
+"""Of one contact: what people have, with room for the cookies of years, and bounded."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Amount = Annotated[Decimal, Field(max_digits=15, decimal_places=2)]
+
+
+def _written_as_amount(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,13}(\.[0-9]{1,2})?", value):
+        raise ValueError("write an amount as digits with two decimal places at most, such as 1250.50")
+    return value
+
+
+def _written_as_date(value: object) -> object:
+    if isinstance(value, int | float) or (isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value)):
+        raise ValueError("write a date as YYYY-MM-DD")
+    return value
+
+
+Amount = Annotated[Decimal, Field(max_digits=15, decimal_places=2), BeforeValidator(_written_as_amount)]
+PlainDate = Annotated[date, BeforeValidator(_written_as_date)]
+"""A day of the calendar, without a time."""
 
 
 class IdentifierKind(StrEnum):
@@ -89,7 +114,7 @@ class Profile(Value):
     given_name: ShortText | None = None
     family_name: ShortText | None = None
     organisation: ShortText | None = None
-    birth_date: date | None = None
+    birth_date: PlainDate | None = None
     addresses: tuple[Address, ...] = ()
     identifiers: tuple[Identifier, ...] = ()
 

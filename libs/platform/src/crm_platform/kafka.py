@@ -79,7 +79,7 @@ async def end_offsets(client: AIOKafkaConsumer, topic: str, partitions: int) -> 
 class Backoff:
     """Waits that grow from 0.1 s to `most` seconds, jittered so that many do not come back at once."""
 
-    def __init__(self, most: float = 10.0, random_unit: Callable[[], float] = random.random) -> None:
+    def __init__(self, most: float = 5.0, random_unit: Callable[[], float] = random.random) -> None:
         self._most = most
         self._random_unit = random_unit
         self._failures = 0

@@ -21,17 +21,23 @@ from fastapi import APIRouter, Depends, Request, Response
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 from pydantic import EmailStr
 
+from crm_platform.aggregate import Aggregate
 from crm_platform.auth import Actor, Role, authenticated, require
 from crm_platform.command import Command
 from crm_platform.errors import Refusal, Unavailable
 from crm_platform.health import Condition, Health
 from crm_platform.http.app import create_app
+from crm_platform.http.commands import CommandSender, Written, command_sender
 from crm_platform.http.etags import etag, not_modified
 from crm_platform.http.middleware import accepts_bodies_up_to
 from crm_platform.http.paging import Page, Paging
+from crm_platform.http.reads import read_model
 from crm_platform.logging import configure_logging
+from crm_platform.projection import Projection
+from crm_platform.read_model import ReadModel
 from crm_platform.server import serve
 from crm_platform.settings import ServiceSettings
+from crm_platform.work import UnitOfWork
 
 ISSUER, AUDIENCE = "https://issuer.test", "crm"
 
@@ -139,6 +145,26 @@ async def whoami(actor: Annotated[Actor, Depends(authenticated)]) -> str:
 @router.get("/service-only")
 async def service_only(actor: Annotated[Actor, Depends(require(Role.SERVICE))]) -> str:
     return actor.subject
+
+
+@router.post("/things", status_code=201)
+async def make_thing(command: Register, send: Annotated[CommandSender, Depends(command_sender(Role.SALES))]) -> Written:
+    return await send(_never_reached, command)
+
+
+def _never_reached(_: Register, __: UnitOfWork) -> Aggregate:
+    raise AssertionError("this site has no event store")
+
+
+class Things(Projection):
+    """A read model that this site is not connected to."""
+
+    name, version, topics = "test.things", 1, ()
+
+
+@router.get("/things")
+async def things(things: Annotated[ReadModel, Depends(read_model(Things))]) -> int:
+    return len(await things.freshness())
 
 
 @router.get("/versioned")

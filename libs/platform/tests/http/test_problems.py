@@ -102,15 +102,19 @@ async def pieces(size: int) -> AsyncIterator[bytes]:
 
 async def test_a_long_body_is_refused_whether_its_length_is_declared_or_not(site: Any) -> None:
     as_json = {"Content-Type": "application/json"}
-    await refused(site, 413, "POST", LEAD, json={"email": "a" * 9000})
-    await refused(site, 413, "POST", LEAD, data=pieces(9 * 1024), headers=as_json)
+    declared = await refused(site, 413, "POST", LEAD, json={"email": "a" * 9000})
+    in_pieces = await refused(site, 413, "POST", LEAD, data=pieces(9 * 1024), headers=as_json)
+    for problem in (declared, in_pieces):
+        assert problem["type"] == "urn:crm:problem:too-large"
+        assert problem["detail"].startswith("The body may be at most 8192 bytes")
     await refused(site, 422, "POST", LEAD, data=pieces(7 * 1024), headers=as_json)
 
 
 async def test_a_route_may_accept_longer_bodies(site: Any) -> None:
     answer, size = await site.ask("POST", "/batch", json={"a": "x" * 60_000})
     assert (answer.status, size) == (200, 60_000)
-    await refused(site, 413, "POST", "/batch", json={"a": "x" * 66_000})
+    problem = await refused(site, 413, "POST", "/batch", json={"a": "x" * 66_000})
+    assert "65536 bytes" in problem["detail"]
 
 
 async def test_a_failure_of_ours_tells_nothing_about_itself(site: Any) -> None:
@@ -183,3 +187,12 @@ async def test_the_document_tells_of_problems_and_rights(site: Any) -> None:
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
     assert not {"/livez", "/readyz", "/metrics"} & set(document["paths"])
+
+
+@pytest.mark.parametrize(("method", "body"), [("POST", {"email": "anna@example.com"}), ("GET", None)])
+async def test_before_the_process_is_connected_the_answer_is_later_and_no_failure(
+    site: Any, issuer: Any, method: str, body: object
+) -> None:
+    bearer = {"Authorization": f"Bearer {issuer.token()}"}
+    problem = await refused(site, 503, method, "/things", json=body, headers=bearer)
+    assert "starting" in problem["detail"]

@@ -51,10 +51,11 @@ class RevenueFigures(BaseModel):
 
 
 class OrderFigures(BaseModel):
-    """Orders of one currency, returns among them: `orders` counts both, `value` nets them, as a decimal string."""
+    """Orders and returns of one currency, counted apart; `value` nets both, as a decimal string."""
 
     currency: str
     orders: int
+    returns: int
     value: str
 
 
@@ -146,14 +147,15 @@ def _revenue_figures(totals: Iterable[RevenueTotals]) -> list[RevenueFigures]:
 
 
 def _order_figures(totals: Iterable[InteractionTotals]) -> list[OrderFigures]:
-    orders = [total for total in totals if total.currency]
+    with_order = [total for total in totals if total.currency]
     return [
         OrderFigures(
             currency=currency,
-            orders=sum(t.interactions for t in group),
+            orders=sum(t.orders for t in group),
+            returns=sum(t.returns for t in group),
             value=money(sum(t.order_minor for t in group)),
         )
-        for currency, group in _groups(orders, lambda total: total.currency or "")
+        for currency, group in _groups(with_order, lambda total: total.currency or "")
     ]
 
 

@@ -14,6 +14,7 @@ from crm_events.contacts import ContactRegistered, InteractionLogged
 from crm_events.envelope import Recorded
 from crm_events.event import Event
 from crm_events.marketing import EngagementRecorded
+from crm_events.parties import OrderValue
 from crm_events.sales import LeadCaptured, LeadConverted, OpportunityWon
 from crm_events.service import TicketOpened, TicketReopened, TicketResolved
 from crm_events.topics import CONTACTS, MARKETING, SALES, SERVICE
@@ -54,13 +55,18 @@ class RevenueTotals(Document, frozen=True, kw_only=True):
 
 
 class InteractionTotals(Document, frozen=True, kw_only=True):
-    """Interactions of one channel; for orders of one currency also their net value in minor units."""
+    """Interactions of one channel; those with an order of one currency also by what they were, and their net value.
+
+    A negative amount is a return and no order, as in the customer view; `order_minor` is in minor units.
+    """
 
     collection: ClassVar[str] = "interaction_totals"
 
     channel: str
     currency: str | None = None
     interactions: int = 0
+    orders: int = 0
+    returns: int = 0
     order_minor: int = 0
 
 
@@ -87,6 +93,13 @@ def _order_currency(interaction: InteractionLogged) -> str | None:
 
 def _interaction_group(interaction: InteractionLogged) -> str:
     return f"{interaction.channel.value}/{_order_currency(interaction) or ''}"
+
+
+def _order_amounts(order: OrderValue | None) -> dict[str, int]:
+    if order is None:
+        return {}
+    is_order = order.amount >= 0
+    return {"orders": int(is_order), "returns": int(not is_order), "order_minor": order.minor_units}
 
 
 def _added(total: T, **amounts: int) -> T:
@@ -144,7 +157,7 @@ class Kpis(Projection):
         total = total or InteractionTotals(
             id="", channel=interaction.channel.value, currency=_order_currency(interaction)
         )
-        return _added(total, interactions=1, order_minor=interaction.order.minor_units if interaction.order else 0)
+        return _added(total, interactions=1, **_order_amounts(interaction.order))
 
     @fold(ContactRegistered, ContactTotals, key=_per_partition())
     def contact_registered(

@@ -1,15 +1,14 @@
 """What people may want done with contacts."""
 
-from datetime import date
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from crm_events.event import Instant
-from crm_events.parties import Address, Identifier, IdentifierKind, Profile, ShortText
+from crm_events.parties import MAX_IDENTIFIERS, Address, Identifier, IdentifierKind, PlainDate, Profile, ShortText
 from crm_platform.command import Command
 
-Identifiers = Annotated[tuple[Identifier, ...], Field(max_length=16)]
+Identifiers = Annotated[tuple[Identifier, ...], Field(max_length=MAX_IDENTIFIERS)]
 Addresses = Annotated[tuple[Address, ...], Field(max_length=16)]
 
 
@@ -20,7 +19,7 @@ class ProfileCommand(Command):
     given_name: ShortText | None = None
     family_name: ShortText | None = None
     organisation: ShortText | None = None
-    birth_date: date | None = None
+    birth_date: PlainDate | None = None
     addresses: Addresses = ()
     identifiers: Identifiers = ()
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 from crm_contacts.domain import Contact, IdentifierOwner
 from crm_events.event import Instant
-from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind, Party, Profile
+from crm_events.parties import MAX_IDENTIFIERS, Identifier, IdentifierIndex, IdentifierKind, Party, Profile
 from crm_platform.errors import NotFound
 from crm_platform.identifiers import BlindIndexer
 from crm_platform.sealing import KeyErased
@@ -59,15 +59,17 @@ class Identity:
     ) -> UUID:
         """The contact that a party is.
 
-        An explicit contact id decides; then the strongest identifier that is known; else a contact is registered.
-        Identifiers that belong to nobody yet become the contact's. Raises NoSuchContact.
+        A contact id decides if there is such a contact; then the strongest identifier that is known; else a contact is
+        registered. Identifiers that belong to nobody yet become the contact's. Raises NoSuchContact where an unknown
+        contact id is all that was said.
 
         All of it happens when it is found out, however long ago the fact was that named the party.
         """
-        if contact_id is not None and not work.load(Contact, contact_id).exists:
+        known = contact_id if contact_id and work.load(Contact, contact_id).exists else None
+        if contact_id and not known and not named.indexes:
             raise NoSuchContact(f"There is no contact {contact_id}.")
         owners = [work.load(IdentifierOwner, i.index) for i in named.indexes]
-        found = contact_id or next((owner.contact_id for owner in owners if owner.contact_id), None)
+        found = known or next((owner.contact_id for owner in owners if owner.contact_id), None)
         if found is None:
             return self.register(work, named, contact_id=new_id, source=source, at=work.now).id
         if any(owner.contact_id is None for owner in owners):
@@ -108,7 +110,8 @@ class Identity:
             before = work.open(contact.known_profile, Profile)
         except KeyErased:
             return
-        free = {owner.id for owner in owners if owner.contact_id is None}
+        room = MAX_IDENTIFIERS - len(before.identifiers)
+        free = [owner.id for owner in owners if owner.contact_id is None][: max(0, room)]
         added = [
             identifier
             for identifier, index in zip(named.profile.identifiers, named.indexes, strict=True)

@@ -51,9 +51,11 @@ class IdentifyParties(Policy):
 
     @when(InteractionRecorded)
     def log_interaction(self, event: Recorded[InteractionRecorded], work: UnitOfWork) -> None:
+        """Raises NotYetHappened, NotAnIdentifier or NoSuchContact; then the record is set aside."""
         interaction = work.load(Interaction, event.subject)
         if interaction.exists:
             return
+        work.moment(event.data.occurred_at)
         contact_id = self._contact(work, event, event.data.party, _interaction_reference(event), event.source)
         interaction.log(contact_id, event.source, event.data)
         work.save(interaction)

@@ -6,7 +6,7 @@ identity, so an adapter may change its door without a fact counting twice.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from crm_events.adapter import InteractionRecorded
 from crm_events.envelope import STRUCTURED, Recorded, to_document
 from crm_events.topics import MAX_RECORD_BYTES
 from crm_platform.identifiers import NotAnIdentifier, normalise
+from crm_platform.work import CLOCK_SKEW
 
 MAX_INTERACTIONS = 2_000
 MAX_DEPTH = 8
@@ -98,8 +99,8 @@ def read_interaction(
         interaction = InteractionRecorded.model_validate(item)
     except ValidationError as invalid:
         return _refused(index, item, *_member_errors(invalid))
-    if misnamed := list(_identifier_errors(interaction)):
-        return _refused(index, item, *misnamed)
+    if errors := [*_time_errors(interaction, envelope.now), *_identifier_errors(interaction)]:
+        return _refused(index, item, *errors)
     record = _record(interaction, envelope)
     if len(record.value) > MAX_RECORD_BYTES:
         return _refused(
@@ -155,6 +156,16 @@ def _member_errors(invalid: ValidationError) -> Iterator[MemberError]:
         steps = (str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"])
         pointer = "".join(f"/{step}" for step in steps)
         yield {"pointer": pointer, "message": error["msg"].removeprefix("Value error, ")}
+
+
+def _time_errors(interaction: InteractionRecorded, now: datetime) -> Iterator[MemberError]:
+    """What the services say of a command from the future; it would stand first in its timeline until then."""
+    if interaction.occurred_at > now + CLOCK_SKEW:
+        minutes = CLOCK_SKEW // timedelta(minutes=1)
+        yield {
+            "pointer": "/occurred_at",
+            "message": f"It lies more than {minutes} minutes in the future; send when it happened",
+        }
 
 
 def _identifier_errors(interaction: InteractionRecorded) -> Iterator[MemberError]:

@@ -85,16 +85,24 @@ async def customer_records(customers: ReadModel, contact_id: str, timeline_limit
 
 
 async def timeline_records(
-    customers: ReadModel, contact_id: str, after: TimelinePosition, limit: int
+    customers: ReadModel, contact_id: str, after: TimelinePosition | None, limit: int
 ) -> CustomerRecords:
-    """The next `limit` records of a customer's timeline after a position, and one more."""
+    """The next `limit` records of a customer's timeline after a position (None: from its start), and one more.
+
+    Raises NotFound.
+    """
+    further = _before(after) if after else {}
     first = _Selection(customers)
+    first.add(CustomerProfile, {"_id": contact_id})
+    first.add(EnrolmentRecord, {"contact_id": contact_id}, newest_by="enrolled_at", limit=1)
     first.add(PartyLink, {"contact_id": contact_id}, newest_by="answered_at", limit=RELATED_SHOWN)
-    first.add(TimelineEntry, {"contact_id": contact_id, **_before(after)}, newest_by="occurred_at", limit=limit + 1)
+    first.add(TimelineEntry, {"contact_id": contact_id, **further}, newest_by="occurred_at", limit=limit + 1)
     own = await first.read()
+    if own.empty:
+        raise NotFound(f"There is no customer {contact_id}.")
     tickets = [link.cause_id for link in own.of(PartyLink) if link.cause == "ticket"]
     second = _Selection(customers)
-    second.add_any(TicketReply, "ticket_id", tickets, _before(after), newest_by="occurred_at", limit=limit + 1)
+    second.add_any(TicketReply, "ticket_id", tickets, further, newest_by="occurred_at", limit=limit + 1)
     joined = await second.read()
     return CustomerRecords(contact_id=contact_id, timeline=own.of(TimelineEntry), replies=joined.of(TicketReply))
 

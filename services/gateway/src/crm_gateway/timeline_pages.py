@@ -1,4 +1,4 @@
-"""Pages of a customer's timeline: the first stands in the view, the others follow by cursor."""
+"""Pages of a customer's timeline: the first stands in the view too, the others follow by cursor."""
 
 from collections.abc import Sequence
 

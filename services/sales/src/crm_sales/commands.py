@@ -1,19 +1,18 @@
 """What people in sales want done. Bodies of requests are parsed straight into these."""
 
 from collections.abc import Iterable
-from datetime import date
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
 from crm_events.event import Instant
-from crm_events.parties import LongText, Money, Party, ShortText
+from crm_events.parties import ONE_LINE, LongText, Money, Party, PlainDate, ShortText
 from crm_events.sales import DisqualificationReason, LossReason, OpportunityStage
 from crm_platform.command import Command
 from crm_sales.domain.lead import opportunity_of
 
-Source = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Source = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=ONE_LINE)]
 
 
 class CaptureLead(Command):
@@ -39,7 +38,7 @@ class ConvertLead(Command):
 
     title: ShortText | None = None
     value: Money
-    expected_close: date | None = None
+    expected_close: PlainDate | None = None
 
     def streams(self, target: UUID) -> Iterable[UUID]:
         return (opportunity_of(target),)

@@ -27,7 +27,8 @@ from crm_service.domain import TicketStatus
 class TicketRow(Document, frozen=True, kw_only=True):
     """`awaits` is the stream in which contacts will answer, empty once it has; `changed_at` is when it last changed.
 
-    `first_reply_at` is an agent's first reply; `note` was left at the last resolution or reopening.
+    `party_unknown` is why contacts knows nobody for it, None as long as it may. `first_reply_at` is an agent's first
+    reply; `note` was left at the last resolution or reopening.
     """
 
     collection: ClassVar[str] = "tickets"
@@ -46,6 +47,7 @@ class TicketRow(Document, frozen=True, kw_only=True):
     changed_at: datetime
     request: SealedBlock | None
     contact_id: str | None = None
+    party_unknown: str | None = None
     awaits: str = ""
     agent: str | None = None
     replies: int = 0
@@ -94,11 +96,11 @@ class Tickets(Projection):
 
     @fold(TicketLinked, TicketRow)
     def linked(self, row: TicketRow, event: Recorded[TicketLinked]) -> TicketRow:
-        return _after(event, row, contact_id=str(event.data.contact_id), awaits="")
+        return _after(event, row, contact_id=str(event.data.contact_id), party_unknown=None, awaits="")
 
     @fold(TicketPartyUnknown, TicketRow)
     def party_unknown(self, row: TicketRow, event: Recorded[TicketPartyUnknown]) -> TicketRow:
-        return _after(event, row, contact_id=None, awaits="")
+        return _after(event, row, contact_id=None, party_unknown=event.data.reason, awaits="")
 
     @fold(TicketAssigned, TicketRow)
     def assigned(self, row: TicketRow, event: Recorded[TicketAssigned]) -> TicketRow:

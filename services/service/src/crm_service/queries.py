@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from crm_events.adapter import Channel
+from crm_events.contacts import UnknownReason
 from crm_events.parties import Note
 from crm_events.service import Priority, Reply, ReplyAuthor, TicketRequest
 from crm_platform.http.reads import Page, PageRequest
@@ -16,7 +17,10 @@ from crm_service.projections import TicketReplyRow, TicketRow
 
 
 class TicketView(BaseModel):
-    """A ticket as people see it. `request` and `note` are null once the person's data is erased."""
+    """A ticket as people see it. `request` and `note` are null once the person's data is erased.
+
+    `party_unknown` says why it has no contact and will have none; null if it has one, or has not been answered yet.
+    """
 
     id: UUID
     version: int
@@ -27,6 +31,7 @@ class TicketView(BaseModel):
     changed_at: datetime
     request: TicketRequest | None
     contact_id: UUID | None
+    party_unknown: UnknownReason | None
     agent: str | None
     replies: int
     first_reply_at: datetime | None
@@ -91,6 +96,7 @@ def _view(row: TicketRow, request: TicketRequest | None, note: Note | None) -> T
         changed_at=row.changed_at,
         request=request,
         contact_id=UUID(row.contact_id) if row.contact_id else None,
+        party_unknown=UnknownReason(row.party_unknown) if row.party_unknown else None,
         agent=row.agent,
         replies=row.replies,
         first_reply_at=row.first_reply_at,

@@ -38,7 +38,7 @@ def status(
     folder = LocalSettings().folder
     record = read_record(folder)
     is_supervised = record is not None and record.is_supervised
-    parts = asyncio.run(_examine(folder, record)) if record is not None else []
+    parts = asyncio.run(examine(folder, record)) if record is not None else []
     if as_json:
         document = {"supervised": is_supervised, "parts": [part.model_dump() for part in parts]}
         print(json.dumps(document, indent=2))
@@ -48,7 +48,8 @@ def status(
         raise typer.Exit(1)
 
 
-async def _examine(folder: StateFolder, record: StackRecord) -> list[PartStatus]:
+async def examine(folder: StateFolder, record: StackRecord) -> list[PartStatus]:
+    """What each part of the stack answers now."""
     addresses = Addresses.of(folder)
     return await asyncio.gather(*(_examine_part(addresses, part) for part in record.parts.values()))
 
@@ -71,7 +72,7 @@ async def _health(addresses: Addresses, part: PartRecord) -> str:
     try:
         await addresses.part(part.name).check_ready()
     except NotReadyError as answer:
-        return f"{part.state.value}: {answer}" if part.state is not PartState.READY else str(answer)
+        return str(answer) if part.state is PartState.READY else part.state.value
     return _HEALTHY
 
 
@@ -86,17 +87,22 @@ def _show(folder: StateFolder, parts: list[PartStatus], is_supervised: bool) -> 
         console.print(f"No stack is running in {folder.root}: 'crm up' starts it.", highlight=False)
         if not any(part.pid for part in parts):
             return
-    table = Table(box=None, pad_edge=False)
+    console.print(table(parts))
+    console.print(f"logs: {folder.logs}, or 'crm logs PART'", style="dim", highlight=False, soft_wrap=True)
+
+
+def table(parts: list[PartStatus]) -> Table:
+    """A row for each part. On a narrow terminal only the health wraps: an address is there to be copied."""
+    rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("part", "address", "pid", "health", "restarts", "uptime"):
-        table.add_column(heading, overflow="fold")
+        rows.add_column(heading, overflow="fold", no_wrap=heading != "health")
     for part in parts:
         style = "green" if part.health == _HEALTHY else "red"
         uptime = "" if part.uptime_seconds is None else _duration(part.uptime_seconds)
         pid = "" if part.pid is None else str(part.pid)
         health = f"[{style}]{part.health}[/]"
-        table.add_row(part.name, part.address, pid, health, str(part.restarts), uptime)
-    console.print(table)
-    console.print(f"logs: {folder.logs}, or 'crm logs PART'", style="dim", highlight=False, soft_wrap=True)
+        rows.add_row(part.name, part.address, pid, health, str(part.restarts), uptime)
+    return rows
 
 
 def _duration(seconds: int) -> str:

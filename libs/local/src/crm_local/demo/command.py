@@ -13,12 +13,11 @@ from crm_local.demo.plan import FEWEST_CONTACTS, MOST_CONTACTS, plan_day
 from crm_local.demo.play import AT_ONCE, Player
 from crm_local.demo.script import Day
 from crm_local.gateway import open_gateway
+from crm_local.interruption import EXIT_CODE
 from crm_local.progress import progress_bar
 from crm_local.publish.sender import connect
 from crm_local.running import running_addresses
 from crm_local.settings import LocalSettings
-
-_INTERRUPTED = 130
 
 
 def demo(
@@ -36,7 +35,7 @@ def demo(
         asyncio.run(play_day(seed, contacts, until_done=until_done))
     except KeyboardInterrupt:
         Console(stderr=True).print("Interrupted: run it again to go on, nothing happens twice.", highlight=False)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(EXIT_CODE) from None
 
 
 async def play_day(seed: int, contacts: int, *, until_done: bool) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from crm_local.errors import LocalStackError
+from crm_local.interruption import EXIT_CODE
 from crm_local.progress import progress_bar
 from crm_local.publish import json_lines, orders, people
 from crm_local.publish.lines import read_lines
@@ -24,13 +25,12 @@ from crm_local.publish.outcome import Outcome, Refused
 from crm_local.publish.refusal import FileRefusedError
 from crm_local.publish.run import SHOWN, Tally
 from crm_local.publish.run import publish as publish_all
-from crm_local.publish.sender import connect
+from crm_local.publish.sender import KafkaSilentError, connect
 from crm_local.running import running_addresses
 from crm_local.settings import LocalSettings
 
 _SOME_REFUSED = 1
 _NOT_DONE = 2
-_INTERRUPTED = 130
 _ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -65,7 +65,8 @@ def publish(
     """Publish the records of a file to crm.interactions.
 
     Repeating it is harmless: each record has an id of its own, a repeat changes nothing. Exits with 1 if a line was
-    refused, with 2 if the file cannot be read or Kafka does not answer.
+    refused, with 2 if the file cannot be read or Kafka does not answer, or
+    acknowledges nothing for 15 seconds.
     """
     tally = Tally()
     try:
@@ -79,7 +80,11 @@ def publish(
     except KeyboardInterrupt:
         _show(tally)
         _say(f"Interrupted after line {tally.last_line}. Run it again for the rest: what was taken stays as it is.")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(EXIT_CODE) from None
+    except KafkaSilentError as silence:
+        _show(tally)
+        _say(f"Kafka no longer answers; {_reached(tally)}. Run it again for the rest: nothing counts twice.")
+        raise typer.Exit(_NOT_DONE) from silence
     except (LocalStackError, FileRefusedError, OSError) as reason:
         if tally.last_line:
             _show(tally)
@@ -150,6 +155,12 @@ def _show(tally: Tally) -> None:
         console.print(f"[red]{escape(_refusal(refusal))}[/]")
     if tally.refused > SHOWN:
         console.print(f"[red]and {tally.refused - SHOWN:,} more refused; --refused FILE lists all[/]")
+
+
+def _reached(tally: Tally) -> str:
+    if not tally.taken:
+        return "none of the lines is acknowledged"
+    return f"{tally.taken:,} of the lines are acknowledged up to line {tally.last_line}"
 
 
 def _refusal(refusal: Refused) -> str:

@@ -1,5 +1,6 @@
 """Any record of the contract, one JSON object a line."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pydantic_core import from_json
@@ -12,6 +13,7 @@ from crm_local.publish.refusal import LineRefusedError
 from crm_platform.identifiers import NotAnIdentifier, normalise
 
 SOURCE = "jsonl"
+_COLUMN = re.compile(r"column (\d+)$")
 _TYPES: dict[object, type[AdapterRecord]] = {each.__name__: each for each in (InteractionRecorded, PersonDescribed)}
 
 
@@ -49,8 +51,18 @@ def _members(line: Line) -> dict[str, object]:
     try:
         members = from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        what = str(error).replace(" at line 1 column", " at character")
-        raise LineRefusedError(f"not JSON: {what}") from error
+        raise LineRefusedError(f"not JSON: {_where(str(error), text)}") from error
     if not isinstance(members, dict):
         raise LineRefusedError("not a JSON object")
     return members
+
+
+def _where(words: str, text: str) -> str:
+    """What the parser said, in plain words. It counts bytes."""
+    if words.startswith("EOF"):
+        return "it ends in the middle"
+    if words.startswith("recursion limit"):
+        return "nested too deeply"
+    column = _COLUMN.search(words)
+    before = text.encode()[: int(column[1]) - 1] if column else b""
+    return f"cannot be read from character {len(before.decode(errors='ignore')) + 1} on"

@@ -49,7 +49,7 @@ def create_app(
     """The application of the service `name`.
 
     Its routes find on `app.state`: `verifier` and `cursor_key`, set here; `store` (CommandStore) and `read_models`
-    (projection class -> ReadModel), which the composition root sets.
+    (projection class -> ReadModel), which the composition root sets once it is connected. Until then 503 is answered.
     """
     app = ServiceApp(
         title=f"crm-{name}",
@@ -62,6 +62,7 @@ def create_app(
     )
     app.state.verifier = TokenVerifier(settings.auth_jwks, settings.auth_issuer, settings.auth_audience)
     app.state.cursor_key = settings.cursor_key.get_secret_value()
+    app.state.store = None
     app.state.read_models = {}
     install_problems(app)
     app.add_middleware(RequestMiddleware, body_limit=settings.body_limit_bytes)

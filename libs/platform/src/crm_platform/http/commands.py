@@ -15,6 +15,7 @@ from crm_platform.auth import Actor, Guard, Role
 from crm_platform.command import Command, Order, Receipt
 from crm_platform.errors import Malformed, NotFound, VersionRequired
 from crm_platform.event_store.store import CommandStore
+from crm_platform.http.connected import connected
 from crm_platform.http.etags import etag, parse_if_match
 from crm_platform.http.middleware import route_of
 from crm_platform.http.problems import request_id_of
@@ -41,7 +42,7 @@ class CommandSender:
         self._request = request
         self._response = response
         self._actor = actor
-        self._store: CommandStore = request.app.state.store
+        self._store: CommandStore = connected(request.app.state.store)
 
     async def __call__(self, handler: Handler, command: Command) -> Written:
         """Have the handler do it, and answer when it is stored. Raises Refusal."""

@@ -136,7 +136,7 @@ class _BoundedBody:
         self._received += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         if self._received > self._limit:
-            raise HTTPException(413)
+            raise self._too_long()
         return message
 
     def _begin(self) -> None:
@@ -144,4 +144,8 @@ class _BoundedBody:
         self._limit = getattr(self._scope.get("endpoint"), _BODY_LIMIT, self._default)
         self._deadline = asyncio.get_running_loop().time() + BODY_WITHIN_SECONDS
         if self._declared and self._declared.isdecimal() and int(self._declared) > self._limit:
-            raise HTTPException(413)
+            raise self._too_long()
+
+    def _too_long(self) -> HTTPException:
+        # No Refusal: FastAPI, which reads the body, would take any other error for one of parsing.
+        return HTTPException(413, f"The body may be at most {self._limit} bytes: send a shorter one.")

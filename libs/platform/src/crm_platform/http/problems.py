@@ -113,7 +113,6 @@ _HTTP = {
     404: (NotFound.code, NotFound.title, "No route has this path."),
     405: ("method-not-allowed", "The method is not allowed here", "Use one of the methods that Allow names."),
     408: ("too-slow", "The request came too slowly", "Send the whole body at once."),
-    413: (TooLarge.code, TooLarge.title, "The body is longer than this route accepts."),
     415: ("unsupported-media-type", "The body is not JSON", "Send the body as application/json."),
 }
 
@@ -141,6 +140,8 @@ def _allowed(request: Request) -> str:
 
 
 def _other(error: HTTPException) -> tuple[str, str, str]:
+    if error.status_code == 413:
+        return TooLarge.code, TooLarge.title, str(error.detail)  # the limit is the route's own
     phrase = HTTPStatus(error.status_code).phrase
     return phrase.lower().replace(" ", "-"), phrase, str(error.detail)
 

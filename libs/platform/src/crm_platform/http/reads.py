@@ -7,6 +7,7 @@ from fastapi import Request
 
 from crm_platform.auth import Guard, Role
 from crm_platform.errors import Malformed
+from crm_platform.http.connected import connected
 from crm_platform.http.paging import Page, PageRequest, Paging
 from crm_platform.projection import Projection
 from crm_platform.read_model import ReadModel
@@ -44,7 +45,7 @@ class ReadGuard(Guard):
     async def __call__(self, request: Request) -> ReadModel:
         await self.actor(request)
         positions = positions_after(request)
-        model: ReadModel = request.app.state.read_models[self._projection]
+        model: ReadModel = connected(request.app.state.read_models.get(self._projection))
         if positions:
             await model.wait_for(positions)
         return model

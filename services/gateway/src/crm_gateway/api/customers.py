@@ -52,7 +52,7 @@ def the_one_identifier(
 
 
 def customer_routes(indexer: BlindIndexer, sources: Sources, cursor_key: bytes) -> APIRouter:
-    """The single customer view: by id, by identifier, and more of its timeline."""
+    """The single customer view: by id, by identifier, and its timeline in pages."""
     router = APIRouter(prefix="/api/customers", tags=["customers"])
 
     async def view(customers: ReadModel, contact_id: str, request: Request) -> Response:
@@ -80,12 +80,16 @@ def customer_routes(indexer: BlindIndexer, sources: Sources, cursor_key: bytes) 
     async def timeline(
         customers: CustomersRead,
         contact_id: UUID,
-        cursor: Annotated[str, Query(max_length=512, description="`timeline.next` of the view, or `next`.")],
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+        cursor: Annotated[
+            str | None,
+            Query(max_length=512, description="`timeline.next` of the view, or `next`; without it, the first page."),
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items a page.")] = DEFAULT_LIMIT,
     ) -> Response:
-        """What stands further down the timeline."""
+        """The timeline, newest first: its first page, or the one that a cursor names."""
         pages = TimelinePages(cursor_key, str(contact_id))
-        records = await timeline_records(customers, str(contact_id), pages.position(cursor), limit)
+        after = pages.position(cursor) if cursor else None
+        records = await timeline_records(customers, str(contact_id), after, limit)
         items = timeline_items(records.timeline, records.replies, await opened_blocks(customers, records))
         return _json(pages.page(items, limit))
 

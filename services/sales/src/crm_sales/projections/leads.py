@@ -23,7 +23,10 @@ from crm_sales.domain.lead import LeadStage
 
 
 class LeadRow(Document, frozen=True, kw_only=True):
-    """`awaits` is the stream in which contacts will answer, empty once it has; `changed_at` is when it last changed."""
+    """`awaits` is the stream in which contacts will answer, empty once it has; `changed_at` is when it last changed.
+
+    `party_unknown` is why contacts knows nobody for it, None as long as it may.
+    """
 
     collection: ClassVar[str] = "leads"
     indexes: ClassVar[tuple[Index, ...]] = (
@@ -39,6 +42,7 @@ class LeadRow(Document, frozen=True, kw_only=True):
     changed_at: datetime
     inquiry: SealedBlock | None
     contact_id: str | None = None
+    party_unknown: str | None = None
     awaits: str = ""
     score: int | None = None
     reason: str | None = None
@@ -68,11 +72,11 @@ class Leads(Projection):
 
     @fold(LeadLinked, LeadRow)
     def linked(self, row: LeadRow, event: Recorded[LeadLinked]) -> LeadRow:
-        return _after(event, row, contact_id=str(event.data.contact_id), awaits="")
+        return _after(event, row, contact_id=str(event.data.contact_id), party_unknown=None, awaits="")
 
     @fold(LeadPartyUnknown, LeadRow)
     def party_unknown(self, row: LeadRow, event: Recorded[LeadPartyUnknown]) -> LeadRow:
-        return _after(event, row, contact_id=None, awaits="")
+        return _after(event, row, contact_id=None, party_unknown=event.data.reason, awaits="")
 
     @fold(LeadQualified, LeadRow)
     def qualified(self, row: LeadRow, event: Recorded[LeadQualified]) -> LeadRow:

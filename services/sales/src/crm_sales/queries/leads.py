@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from crm_events.contacts import UnknownReason
 from crm_events.parties import Note
 from crm_events.sales import DisqualificationReason, Inquiry
 from crm_platform.http.reads import Page, PageRequest
@@ -15,7 +16,10 @@ from crm_sales.projections.leads import LeadRow
 
 
 class LeadView(BaseModel):
-    """A lead as people see it. `inquiry` and `note` are null once the person's data is erased."""
+    """A lead as people see it. `inquiry` and `note` are null once the person's data is erased.
+
+    `party_unknown` says why it has no contact and will have none; null if it has one, or has not been answered yet.
+    """
 
     id: UUID
     version: int
@@ -25,6 +29,7 @@ class LeadView(BaseModel):
     changed_at: datetime
     inquiry: Inquiry | None
     contact_id: UUID | None
+    party_unknown: UnknownReason | None
     score: int | None
     reason: DisqualificationReason | None
     note: Note | None
@@ -63,6 +68,7 @@ def _view(row: LeadRow, inquiry: Inquiry | None, note: Note | None) -> LeadView:
         changed_at=row.changed_at,
         inquiry=inquiry,
         contact_id=UUID(row.contact_id) if row.contact_id else None,
+        party_unknown=UnknownReason(row.party_unknown) if row.party_unknown else None,
         score=row.score,
         reason=DisqualificationReason(row.reason) if row.reason else None,
         note=note,
