@@ -40,9 +40,10 @@ class Sender:
             for each in messages:
                 sent.append(await self._hand_over(each))  # noqa: PERF401 - the first are kept if a later one fails
             await self._acknowledged(sent)
-        except KafkaTimeoutError as error:
-            raise self._silent() from error
         except KafkaError as error:
+            if error.retriable or isinstance(error, KafkaTimeoutError):
+                # A broker that stops in good order says so before it falls silent.
+                raise self._silent() from error
             raise LocalStackError(f"Kafka at {self._address} did not take the records: {_words(error)}") from error
         finally:
             for unanswered in sent:
