@@ -103,8 +103,8 @@ async def test_a_cursor_of_one_timeline_is_no_good_for_another(crm: Door) -> Non
     run = uuid4().hex
     items = [{**MAIL, "external_id": f"{run}-{n}", "party": {"handle": f"@{run}"}} for n in range(51)]
     taken = (await _send(crm, *items)).expect(202)
-    last = f"{taken.body['results'][-1]['id']}@1 {taken.body['results'][0]['id']}@1"
-    view = await crm.customer(after=last, handle=f"@{run}")
+    logged = " ".join(f"{result['id']}@1" for result in taken.body["results"])
+    view = await crm.customer(after=logged, handle=f"@{run}")
     cursor = view["timeline"]["next"]
     path = f"/api/customers/{view['contact_id']}/timeline"
     (await crm.get(path, cursor=cursor)).expect(200)
