@@ -22,7 +22,7 @@ from crm_service.projections import Tickets
 LEADS = 1_400
 """Each becomes four published events: captured, registered (for most), resolved, linked."""
 AT_ONCE = 16
-HEALS_WITHIN = 30.0
+HEALS_WITHIN = 60.0
 """Seconds from a kill until the process answers, and has caught up with a cursor that the dead one may still hold."""
 READ_MODELS: tuple[tuple[str, Projection], ...] = (
     ("contacts", Contacts()),

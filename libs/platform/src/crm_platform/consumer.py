@@ -10,7 +10,7 @@ from time import time as wall_clock
 from typing import ClassVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from crm_events.topics import Topic
 from crm_platform import kafka
@@ -112,10 +112,10 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         try:
             await client.start()
             while True:
-                batches = await client.getmany(timeout_ms=POLL_MILLISECONDS, max_records=BATCH_RECORDS)
+                records = await _polled(client)
                 if self._not_sought is not None:
                     raise self._not_sought
-                await self._take([record for records in batches.values() for record in records])
+                await self._take(records)
                 backoff.succeeded()
                 self.ready = True
         except OffsetOutOfRangeError as lost:
@@ -203,6 +203,18 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
             CONSUMER_LAG.labels(**labels).set(max(0, (end or 0) - cursor.next_offset))
         newest = max(record.timestamp for record in records) / 1000
         PROJECTION_AGE.labels(consumer=self.name).set(max(0.0, wall_clock() - newest))
+
+
+async def _polled(client: AIOKafkaConsumer) -> list[ConsumerRecord]:
+    """The next records. There are none while our cursors are being read after a rebalance.
+
+    Meanwhile aiokafka looks for an offset that the group committed, finds none, and says so: nobody needs it here.
+    """
+    try:
+        batches = await client.getmany(timeout_ms=POLL_MILLISECONDS, max_records=BATCH_RECORDS)
+    except NoOffsetForPartitionError:
+        return []
+    return [record for records in batches.values() for record in records]
 
 
 def _place(record: ConsumerRecord) -> TopicPartition:

@@ -1,7 +1,11 @@
 """MongoDB, through Motor, and only here (docs/adr/0007): when Motor is left, this module changes and no other."""
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
+from itertools import count
+from time import monotonic
 from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions
@@ -24,7 +28,9 @@ MongoError = PyMongoError
 
 T = TypeVar("T")
 
-TRANSACTION_ATTEMPTS = 5
+TRANSACTION_SECONDS = 20.0
+"""A transaction is tried again this long: longer than a dead client's may hold the same documents (docs/adr/0004)."""
+COMMIT_ATTEMPTS = 5
 SERVER_SECONDS = 3.0
 
 
@@ -61,26 +67,28 @@ async def in_transaction(client: Client, work: Callable[[Session], Awaitable[T]]
     `work` may run again after a transient error, so it must have no effect outside the transaction. A lost answer to a
     commit is asked for again. Raises MongoError when it cannot be done.
     """
+    deadline = monotonic() + TRANSACTION_SECONDS
     async with await client.start_session() as session:
-        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+        for attempt in count():
             try:
                 async with session.start_transaction():
                     result = await work(session)
                     await _commit(session)
             except (ConnectionFailure, OperationFailure) as failure:
-                if attempt == TRANSACTION_ATTEMPTS or not failure.has_error_label("TransientTransactionError"):
+                if monotonic() > deadline or not failure.has_error_label("TransientTransactionError"):
                     raise
+                await asyncio.sleep(min(0.5, 0.01 * 2**attempt) * random.uniform(0.5, 1))  # noqa: S311 - jitter
             else:
                 return result
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 async def _commit(session: Session) -> None:
-    for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+    for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:
             await session.commit_transaction()
         except (ConnectionFailure, OperationFailure) as failure:
-            if attempt == TRANSACTION_ATTEMPTS or not failure.has_error_label("UnknownTransactionCommitResult"):
+            if attempt == COMMIT_ATTEMPTS or not failure.has_error_label("UnknownTransactionCommitResult"):
                 raise
         else:
             return
