@@ -65,6 +65,7 @@ The record's key is the `subject`, so the events of one aggregate stay in order 
 | header | says |
 |---|---|
 | `content-type` | `application/cloudevents+json` |
+| `ce_id` | the event's id, as in the document |
 | `ce_type` | the event's type, so that a reader can pass over it without parsing |
 | `ce_position` | the event's place in its service's store; it grows along a partition, with holes |
 | `ce_previous` | the position of the published event before it in the same partition, 0 for the first |
