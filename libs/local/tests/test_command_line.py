@@ -116,6 +116,9 @@ def test_ctrl_c_ends_a_command_that_waits_in_one_line(folder: StateFolder) -> No
         with subprocess.Popen(command, env=environment(folder), stderr=subprocess.PIPE, text=True) as waiting:
             silent.settimeout(30)
             asked, _ = silent.accept()
+            asked.settimeout(30)
+            # Connected on its side too: it has asked and waits for the answer.
+            assert asked.recv(1)
             waiting.send_signal(signal.SIGINT)
             _, said = waiting.communicate(timeout=30)
             asked.close()
