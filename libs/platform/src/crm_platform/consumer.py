@@ -14,6 +14,7 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from crm_events.topics import Topic
 from crm_platform import kafka
+from crm_platform.backoff import Backoff
 from crm_platform.cursor import Cursor
 from crm_platform.logging import get_logger
 from crm_platform.metrics import (
@@ -83,7 +84,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
 
     async def run(self) -> None:
         """Consume for ever. What is away is waited for, with jittered back-off."""
-        backoff = kafka.Backoff()
+        backoff = Backoff()
         while True:
             try:
                 await self.prepare()
@@ -92,7 +93,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
                 log.warning("consumer_interrupted", consumer=self.name, exc_info=failure)
                 await backoff.wait()
 
-    async def _consume(self, backoff: kafka.Backoff) -> None:
+    async def _consume(self, backoff: Backoff) -> None:
         client = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=self.name,

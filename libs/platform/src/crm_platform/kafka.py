@@ -1,8 +1,7 @@
 """Kafka connections as the platform wants them: idempotent producers, consumers that start at our own cursors."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -74,19 +73,3 @@ async def end_offsets(client: AIOKafkaConsumer, topic: str, partitions: int) -> 
     wanted = [TopicPartition(topic, n) for n in range(partitions)]
     found: dict[TopicPartition, int] = await client.end_offsets(wanted)
     return {tp.partition: offset for tp, offset in found.items()}
-
-
-class Backoff:
-    """Waits that grow from 0.1 s to `most` seconds, jittered so that many do not come back at once."""
-
-    def __init__(self, most: float = 5.0, random_unit: Callable[[], float] = random.random) -> None:
-        self._most = most
-        self._random_unit = random_unit
-        self._failures = 0
-
-    def succeeded(self) -> None:
-        self._failures = 0
-
-    async def wait(self) -> None:
-        self._failures += 1
-        await asyncio.sleep(min(self._most, 0.1 * 2**self._failures) * (0.5 + self._random_unit() / 2))

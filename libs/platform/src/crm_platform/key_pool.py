@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from crm_events.topics import KEYS
 from crm_platform import kafka
+from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
 from crm_platform.sealing import InstallationKey, SubjectKey
@@ -48,7 +49,7 @@ class KafkaKeyPool:
     async def run(self) -> None:
         """Fill the pool for ever; a broker that is away is waited for."""
         self._loop = asyncio.get_running_loop()
-        backoff = kafka.Backoff(most=2.0)
+        backoff = Backoff(most=2.0)
         while True:
             try:
                 async with kafka.producer(self._bootstrap) as producer:

@@ -15,25 +15,70 @@ HTTP_REQUEST_SECONDS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.04, 0.075, 0.15, 0.3, 0.6, 1.25, 2.5, 5, 10),
 )
 COMMANDS = Counter("crm_commands", "Commands decided by the event store, by how they ended.", ("outcome",))
+COMMANDS_WAITING = Gauge("crm_commands_waiting", "Commands that wait for the event store's writer.")
+REQUESTS_SHED = Counter(
+    "crm_requests_shed",
+    "Requests refused at the edge so that those in work are answered. reason: busy (503), rate (429), breaker (503).",
+    ("reason",),
+)
 
 EVENTS_APPENDED = Counter("crm_events_appended", "Events stored, in committed transactions only.", ("event_type",))
 
 RELAY_POSITION = Gauge("crm_relay_position", "Position of the newest stored event that the relay has published.")
 RELAY_HEAD = Gauge("crm_relay_head", "Position of the newest stored event.")
+RELAY_LAG_SECONDS = Gauge(
+    "crm_relay_lag_seconds", "How long the oldest stored event that is not published yet has waited; 0 if none waits."
+)
+RELAY_STOPPED = Gauge("crm_relay_stopped", "1 while the relay refuses to run or cannot send its next event, else 0.")
 EVENTS_PUBLISHED = Counter("crm_events_published", "Events that Kafka has acknowledged to the relay.", ("topic",))
 
 EVENTS_CONSUMED = Counter(
     "crm_events_consumed",
     "Events read by a consumer. outcome: applied, duplicate (already applied), skipped (of a type it does not handle),"
-    " gap (an event before it is missing), refused (an adapter's record that breaks the contract).",
+    " gap (an event before it is missing), parked (it waits for an operator), refused (an adapter's record that breaks"
+    " the contract).",
     ("consumer", "topic", "outcome"),
 )
+CONSUMER_BATCHES = Counter("crm_consumer_batches", "Batches that a consumer has applied.", ("consumer",))
+CONSUMER_BATCH_SECONDS = Histogram(
+    "crm_consumer_batch_duration_seconds",
+    "From a batch as read to its results and cursors as committed.",
+    ("consumer",),
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
+REBALANCES = Counter("crm_consumer_rebalances", "Times that partitions were assigned to a consumer.", ("consumer",))
 PROJECTION_AGE = Gauge(
     "crm_projection_age_seconds", "How old the newest event was when the consumer applied it.", ("consumer",)
+)
+EVENT_AGE = Histogram(
+    "crm_event_age_seconds",
+    "How old an event was, counted from its recording, when a consumer had applied it; the newest of each batch.",
+    ("consumer",),
+    buckets=(0.02, 0.04, 0.075, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30, 60, 300, 900, 3600),
 )
 CONSUMER_LAG = Gauge(
     "crm_consumer_lag_events",
     "Records between a consumer's cursor and the end of the partition.",
+    ("consumer", "topic", "partition"),
+)
+CONSUMER_LAG_SECONDS = Gauge(
+    "crm_consumer_lag_seconds",
+    "How long a consumer has been behind: 0 while it is at the end of all its partitions.",
+    ("consumer",),
+)
+CONSUMER_STUCK = Gauge(
+    "crm_consumer_stuck",
+    "1 while a consumer makes no progress although it lags and all that it needs answers, else 0.",
+    ("consumer",),
+)
+GAPS = Gauge(
+    "crm_gap_open",
+    "1 while an event is known to be missing in the partition, else 0.",
+    ("consumer", "topic", "partition"),
+)
+RECORDS_LOST = Gauge(
+    "crm_records_lost",
+    "1 once a topic no longer held what a consumer's cursor asked for, until the consumer reads on without loss.",
     ("consumer", "topic", "partition"),
 )
 PARTITION_STOPPED = Gauge(
@@ -41,14 +86,30 @@ PARTITION_STOPPED = Gauge(
     "1 while a consumer stands before an event that it cannot apply, else 0.",
     ("consumer", "topic", "partition"),
 )
-GAPS = Gauge(
-    "crm_gap_open",
-    "1 while an event is known to be missing in the partition, else 0.",
-    ("consumer", "topic", "partition"),
+PARKED_KEYS = Gauge("crm_parked_keys", "Keys whose events wait for an operator.", ("consumer",))
+PARKED_EVENTS = Gauge("crm_parked_events", "Events that wait for an operator.", ("consumer",))
+PARKED_OLDEST_SECONDS = Gauge(
+    "crm_parked_oldest_seconds", "How long the oldest parked event has waited; 0 if none is parked.", ("consumer",)
 )
+PARKED_RESOLVED = Counter(
+    "crm_parked_resolved",
+    "Parked events that an operator resolved. action: retried, discarded.",
+    ("consumer", "action"),
+)
+UNKNOWN_EVENTS = Counter(
+    "crm_unknown_events", "Events read of a type that this release does not know.", ("consumer", "topic")
+)
+UPCASTS = Counter("crm_upcasts", "Events read in an earlier version than today's.", ("event_type",))
 
 ADAPTER_RECORDS_REFUSED = Counter(
     "crm_adapter_records_refused", "Records of channel adapters that break the contract.", ("topic",)
+)
+
+MONGODB_RETRIES = Counter("crm_mongodb_transaction_retries", "MongoDB transactions tried again after a passing error.")
+DEPENDENCY_UP = Gauge(
+    "crm_dependency_up",
+    "1 if the part answered when last asked, else 0. dependency: kafka, mongodb, postgresql.",
+    ("dependency",),
 )
 
 TOKEN_KEY_FETCHES = Counter(

@@ -1,10 +1,7 @@
 """MongoDB, through Motor, and only here (docs/adr/0007): when Motor is left, this module changes and no other."""
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
-from itertools import count
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -18,6 +15,9 @@ from motor.motor_asyncio import (
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
+
+from crm_platform.backoff import Backoff
+from crm_platform.metrics import MONGODB_RETRIES
 
 Row = dict[str, Any]
 Client = AsyncIOMotorClient[Row]
@@ -68,8 +68,9 @@ async def in_transaction(client: Client, work: Callable[[Session], Awaitable[T]]
     commit is asked for again. Raises MongoError when it cannot be done.
     """
     deadline = monotonic() + TRANSACTION_SECONDS
+    backoff = Backoff(most=0.5, first=0.01)
     async with await client.start_session() as session:
-        for attempt in count():
+        while True:
             try:
                 async with session.start_transaction():
                     result = await work(session)
@@ -77,10 +78,10 @@ async def in_transaction(client: Client, work: Callable[[Session], Awaitable[T]]
             except (ConnectionFailure, OperationFailure) as failure:
                 if monotonic() > deadline or not failure.has_error_label("TransientTransactionError"):
                     raise
-                await asyncio.sleep(min(0.5, 0.01 * 2**attempt) * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                MONGODB_RETRIES.inc()
+                await backoff.wait()
             else:
                 return result
-    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 async def _commit(session: Session) -> None:

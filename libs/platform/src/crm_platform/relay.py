@@ -18,6 +18,7 @@ from eventsourcing.persistence import PersistenceError
 from crm_events.envelope import STRUCTURED, event_id
 from crm_events.topics import Topic
 from crm_platform import kafka
+from crm_platform.backoff import Backoff
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.mapper import PRIVATE
 from crm_platform.event_store.recorder import Notification, Recorder
@@ -67,7 +68,7 @@ class Relay:
 
     async def run(self) -> None:
         """Relay for ever. A broker or database that is away is waited for; StoreBehindLogError stops it for good."""
-        backoff = kafka.Backoff()
+        backoff = Backoff()
         while True:
             try:
                 await self._run_once(backoff)
@@ -79,7 +80,7 @@ class Relay:
                 log.warning("relay_interrupted", exc_info=failure)
                 await backoff.wait()
 
-    async def _run_once(self, backoff: kafka.Backoff) -> None:
+    async def _run_once(self, backoff: Backoff) -> None:
         async with await psycopg.AsyncConnection.connect(self._postgres_uri, autocommit=True) as listening:
             await listening.execute(f'LISTEN "{self._recorder.channel_name}"')
             checkpoint = await self._verified_checkpoint()

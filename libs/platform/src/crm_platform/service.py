@@ -15,7 +15,8 @@ from fastapi import APIRouter, FastAPI
 from crm_events import REGISTRY
 from crm_events.event import Event
 from crm_events.topics import TOPICS, Topic, context_topic
-from crm_platform import kafka, mongo
+from crm_platform import mongo
+from crm_platform.backoff import Backoff
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.committer import Committer
 from crm_platform.event_store.store import CommandStore
@@ -207,7 +208,7 @@ class _Parts:
         settings, topic = self._settings, definition.topic
         registry = REGISTRY.with_events(definition.private)
         uri = settings.event_store_uri()
-        backoff = kafka.Backoff()
+        backoff = Backoff()
         while self._event_store is None:
             try:
                 self._event_store = await asyncio.to_thread(EventStore, uri, registry)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from pymongo import UpdateOne
 
 from crm_analytics.live import Line, Metric, WindowCount
-from crm_platform import kafka, mongo
+from crm_platform import mongo
+from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
 
@@ -79,7 +80,7 @@ class LiveWindows:
 
 
 async def _expire_windows(database: mongo.Database) -> None:
-    backoff = kafka.Backoff()
+    backoff = Backoff()
     while True:
         try:
             await database[_WINDOWS].create_index("start", expireAfterSeconds=int(KEPT.total_seconds()))

@@ -24,6 +24,7 @@ from crm_events import REGISTRY
 from crm_events.envelope import from_document
 from crm_events.topics import MARKETING, PARTITIONS, SALES, SERVICE, context_topic
 from crm_platform import kafka
+from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
 from crm_platform.mongo import MongoError
@@ -90,7 +91,7 @@ class LiveStream:
         raise FaustEndedError("the live windows' Faust application has ended by itself") from self._app.crash_reason
 
     async def _start_at_newest(self) -> None:
-        backoff = kafka.Backoff()
+        backoff = Backoff()
         while True:
             try:
                 return await start_at_newest(self._bootstrap)

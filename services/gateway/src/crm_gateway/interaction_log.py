@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from crm_events.topics import INTERACTIONS
 from crm_gateway.interactions import LogRecord
 from crm_platform import kafka
+from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
 
@@ -33,7 +34,7 @@ class InteractionLog:
 
     async def run(self) -> None:
         """Stay connected; a producer that reported an error is replaced."""
-        backoff = kafka.Backoff(most=2.0)
+        backoff = Backoff(most=2.0)
         while True:
             try:
                 async with kafka.producer(self._bootstrap, linger_ms=LINGER_MILLISECONDS) as client:

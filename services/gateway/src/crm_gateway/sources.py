@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from crm_events.topics import CONTACTS, MARKETING, SALES, SERVICE, Topic
 from crm_gateway.answers import SectionFreshness
 from crm_platform import kafka
+from crm_platform.backoff import Backoff
 from crm_platform.consumer import Cursors
 from crm_platform.cursor import Cursor
 from crm_platform.logging import get_logger
@@ -54,7 +55,7 @@ class Sources:
 
     async def run(self) -> None:
         """Look for ever; while Kafka is away nothing is known, and the view says that it may be stale."""
-        backoff = kafka.Backoff(most=LOOK_EVERY_SECONDS)
+        backoff = Backoff(most=LOOK_EVERY_SECONDS)
         while True:
             try:
                 async with kafka.reader(self._bootstrap) as client:
@@ -63,7 +64,7 @@ class Sources:
                 log.warning("the topics cannot be looked at", err_type=type(away).__name__)
                 await backoff.wait()
 
-    async def _keep_looking(self, client: AIOKafkaConsumer, backoff: kafka.Backoff) -> None:
+    async def _keep_looking(self, client: AIOKafkaConsumer, backoff: Backoff) -> None:
         while True:
             ends: dict[TopicPartition, int] = {}
             for topic in self._topics:
