@@ -29,7 +29,7 @@ class Backoff:
     def next_seconds(self) -> float:
         """How long to wait after one more failure."""
         # The exponent is bounded: an outage of days must not overflow a float.
-        longest = min(self._most, self._first * 2 ** min(self._failures, 32))
+        longest = min(self._most, self._first * 2.0 ** min(self._failures, 32))
         self._failures += 1
         return longest * (0.5 + self._random_unit() / 2)
 
