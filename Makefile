@@ -5,11 +5,13 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
 UV := .tools/bin/uv
+TOXIPROXY := .tools/bin/toxiproxy-server
+GO := $(or $(shell command -v go),$(wildcard /usr/local/go/bin/go))
 BIN := .venv/bin
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 PACKAGES := $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
 
-.PHONY: help install run test lint types contracts unit integration events lock clean
+.PHONY: help install run test lint types contracts unit integration faults mutants toxiproxy bench events lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +19,14 @@ help: ## Show the targets
 $(UV):
 	python3 -m venv .tools
 	.tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+$(TOXIPROXY):
+ifeq ($(GO),)
+	@echo "No Go here, so toxiproxy is not built; the rows on spoilt links are skipped."
+else
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
+	mv $(@D)/server $@
+endif
 
 .venv/installed: requirements.lock pyproject.toml $(MEMBERS) | $(UV)
 	$(UV) venv --quiet --allow-existing --python python3 .venv
@@ -37,7 +47,7 @@ lint: install ## ruff: rules and format
 
 types: install ## mypy, strict
 	$(BIN)/mypy libs/*/src services/*/src
-	$(BIN)/mypy libs/*/tests services/*/tests tests
+	$(BIN)/mypy libs/*/tests services/*/tests tests benchmarks
 
 contracts: install ## import-linter: dependencies point one way
 	$(BIN)/lint-imports
@@ -46,7 +56,20 @@ unit: install ## Tests that need no server
 	$(BIN)/pytest -m "not integration"
 
 integration: install ## Tests against real Kafka, MongoDB and PostgreSQL
-	$(BIN)/pytest -m integration
+	$(BIN)/pytest -m "integration and (not faults or quick)"
+
+faults: install toxiproxy ## Break the running platform in every way, and see each row fail on a mutant; NIGHTLY=1 takes longer
+	$(BIN)/pytest -m faults tests/faults; rows=$$?; \
+	$(BIN)/python -m tests.faults.mutants.run; mutants=$$?; \
+	cat build/faults.md build/mutants.md; exit $$((rows | mutants))
+
+mutants: install ## The fault suite's mutants alone; WORDS="F03 F10" takes some only
+	$(BIN)/python -m tests.faults.mutants.run $(WORDS)
+
+toxiproxy: $(TOXIPROXY) ## Build the proxy that spoils links for the fault suite; needs Go
+
+bench: install ## Measure the platform beside the bare libraries; ROWS="R1 R6" measures some only
+	@exec $(BIN)/python -m benchmarks $(ROWS)
 
 events: install ## Generate docs/events.md from the event classes
 	$(BIN)/python -m crm_events.catalogue > docs/events.md

@@ -16,10 +16,11 @@ from crm_events.event import Event
 from crm_events.topics import context_topic
 from crm_local.stack import Stack
 from crm_platform.event_store.mapper import PRIVATE
+from crm_platform.folding import to_row
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.partitioning import partition_of
-from crm_platform.projection import Place, Projection
-from crm_platform.projector import collection_name, to_row
+from crm_platform.projection import Document, Place, Projection
+from crm_platform.projection_store import collection_name
 from crm_platform.testing import fold_all
 
 EVENT_STORING = ("contacts", "sales", "service", "marketing")
@@ -50,8 +51,8 @@ def _partition(event: Recorded[Event]) -> int:
 
 
 @contextmanager
-def mongodb(stack: Stack) -> Iterator[MongoClient[dict[str, Any]]]:
-    client: MongoClient[dict[str, Any]] = MongoClient(stack.addresses.mongodb_uri, tz_aware=True)
+def mongodb(uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
+    client: MongoClient[dict[str, Any]] = MongoClient(uri, tz_aware=True)
     try:
         yield client
     finally:
@@ -60,7 +61,7 @@ def mongodb(stack: Stack) -> Iterator[MongoClient[dict[str, Any]]]:
 
 def behind(stack: Stack, service: str, projection: Projection) -> list[str]:
     """The partitions that a read model has not read to the end yet."""
-    with mongodb(stack) as client:
+    with mongodb(stack.addresses.mongodb_uri) as client:
         found = client[f"crm_{service}"][CURSORS].find({"consumer": projection.identity})
         cursors = {(row["topic"], row["partition"]): row["position"] for row in found}
     topics = {topic.name for topic in projection.topics}
@@ -71,9 +72,9 @@ def behind(stack: Stack, service: str, projection: Projection) -> list[str]:
     ]
 
 
-def kept_documents(stack: Stack, service: str, projection: Projection) -> Rows:
+def kept_documents(mongodb_uri: str, service: str, projection: Projection) -> Rows:
     """Every document of a read model, by collection and id."""
-    with mongodb(stack) as client:
+    with mongodb(mongodb_uri) as client:
         database = client[f"crm_{service}"]
         return {
             f"{kind.collection}/{row['_id']}": row
@@ -93,8 +94,13 @@ def folded_documents(stack: Stack, projection: Projection) -> Rows:
             for (kind, key), document in folded.items():
                 name = f"{kind.collection}/{key}"
                 assert name not in rows, f"{name} is written by two partitions"
-                rows[name] = as_kept({**to_row(document), "_id": key})
+                rows[name] = row_of(document, key)
     return rows
+
+
+def row_of(document: Document, key: str) -> dict[str, Any]:
+    """A folded document as it must be kept under that id."""
+    return as_kept({**to_row(document), "_id": key})
 
 
 def as_kept(row: dict[str, Any]) -> dict[str, Any]:

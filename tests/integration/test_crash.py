@@ -100,7 +100,7 @@ async def test_killed_services_lose_nothing_and_repeat_nothing(crm: Door) -> Non
 
     for service, projection in READ_MODELS:
         await _has_read_all(crm, service, projection)
-        kept = await asyncio.to_thread(kept_documents, crm.stack, service, projection)
+        kept = await asyncio.to_thread(kept_documents, crm.stack.addresses.mongodb_uri, service, projection)
         folded = await asyncio.to_thread(folded_documents, crm.stack, projection)
         assert kept == folded, f"{projection.identity} is not the fold of the stored events"
 

@@ -1,6 +1,7 @@
 """Every event survives the wire, and others read our documents as we do."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -92,9 +93,20 @@ def test_readers_are_tolerant_of_services_and_strict_with_adapters(
 def test_attributes_that_we_do_not_know_are_passed_over() -> None:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     written = recorded(LeadQualified(occurred_at=now, score=80), uuid4(), 2, now)
-    document = {**over_the_wire(written), "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    document = {**over_the_wire(written), "tracestate": "vendor=1"}
 
     assert from_document(document, REGISTRY) == written
+
+
+def test_an_event_keeps_the_trace_in_which_it_was_recorded() -> None:
+    now, context = datetime(2026, 3, 1, tzinfo=UTC), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    traced = replace(recorded(LeadQualified(occurred_at=now, score=80), uuid4(), 2, now), traceparent=context)
+    document = over_the_wire(traced)
+    message = KafkaMessage({"content-type": STRUCTURED.encode()}, None, json.dumps(document).encode())
+
+    assert from_document(document, REGISTRY) == traced
+    assert from_structured(message, JSONFormat()).get_extension("traceparent") == context
+    assert list(document).index("traceparent") < list(document).index("data")
 
 
 def test_type_names_are_unique_and_name_context_and_version() -> None:

@@ -27,6 +27,14 @@ signal.pause()
 """
 
 
+_SAYS_WHERE_IT_CRASHES = """
+import os, pathlib, signal, sys
+print(os.environ.get("CRM_CRASH_AT", "nowhere"), flush=True)
+pathlib.Path(sys.argv[1]).touch()
+signal.sigwait({signal.SIGTERM})
+"""
+
+
 class Program(Part):
     """A Python program that is ready once it has made its file."""
 
@@ -66,6 +74,12 @@ def living(folder: StateFolder) -> Callable[[str], Part]:
 @pytest.fixture
 def dying(folder: StateFolder) -> Part:
     return Program("dying", _DIES, folder)
+
+
+@pytest.fixture
+def telling(folder: StateFolder) -> Part:
+    """Prints the crash point that it was told, if any, at each start."""
+    return Program("telling", _SAYS_WHERE_IT_CRASHES, folder)
 
 
 @pytest.fixture

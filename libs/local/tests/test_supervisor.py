@@ -3,9 +3,11 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
+from crm_local.crash import order_crash
 from crm_local.errors import LocalStackError
 from crm_local.folder import StateFolder
 from crm_local.part import Part
@@ -120,6 +122,22 @@ async def test_a_held_part_stays_down_until_it_is_released(
         (folder.held / "one").unlink()
         back = await onlooker.until(lambda record: record.parts["one"].state is PartState.READY)
         assert back.parts["one"].restarts == 0
+
+
+async def test_an_ordered_crash_is_told_to_the_next_start_only(
+    telling: Part, folder: StateFolder, plan_of: PlanOf
+) -> None:
+    async with running(plan_of(telling)) as onlooker:
+        order_crash(folder, "telling", "relay.after-send", 3)
+        for restarts in (1, 2):
+            assert onlooker.record is not None
+            os.kill(process_of(onlooker.record.parts["telling"]).pid, signal.SIGKILL)
+            await onlooker.until(partial(_is_ready_after, "telling", restarts))
+    assert folder.log("telling").read_text().split() == ["nowhere", "relay.after-send:3", "nowhere"]
+
+
+def _is_ready_after(part: str, restarts: int, record: StackRecord) -> bool:
+    return record.parts[part].restarts == restarts and record.parts[part].state is PartState.READY
 
 
 async def test_what_a_part_prints_is_in_its_log(living: Living, plan_of: PlanOf, folder: StateFolder) -> None:

@@ -1,6 +1,7 @@
 """Real Kafka, MongoDB and PostgreSQL for the tests marked `integration`, and for each test a database of its own."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -32,7 +33,10 @@ from crm_platform.topics import declare
 
 @pytest.fixture(scope="session")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
-    if docker_available():
+    """Of the infrastructure in the folder CRM_TEST_INFRASTRUCTURE, if that is set; else of one made for this run."""
+    if lent := os.environ.get("CRM_TEST_INFRASTRUCTURE"):
+        yield Addresses.of(StateFolder(Path(lent)))
+    elif docker_available():
         folder = StateFolder(Path(tmp_path_factory.mktemp("infrastructure")))
         with infrastructure_in_containers(folder) as running:
             yield running

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import orjson
 from aiokafka import ConsumerRecord, TopicPartition
@@ -13,6 +14,11 @@ from crm_events.envelope import STRUCTURED, Recorded, to_document
 from crm_events.event import Event
 from crm_events.topics import Topic
 from crm_platform import kafka
+from crm_platform.authenticity import HEADER as MAC_HEADER
+from crm_platform.authenticity import Authenticator
+from crm_platform.partitioning import key_of
+from crm_platform.sealing import InstallationKey
+from crm_platform.testing import SOME_STREAM
 from crm_platform.topics import settings_of
 
 
@@ -67,13 +73,8 @@ def position_of(record: ConsumerRecord) -> tuple[int, int]:
     return int(kafka.header(record.headers, "ce_position") or 0), int(kafka.header(record.headers, "ce_previous") or 0)
 
 
-def headers_of(type_name: str, position: int, previous: int) -> list[tuple[str, bytes]]:
-    return [
-        ("content-type", STRUCTURED.encode()),
-        ("ce_type", type_name.encode()),
-        ("ce_position", str(position).encode()),
-        ("ce_previous", str(previous).encode()),
-    ]
+AUTHENTICATOR = Authenticator(InstallationKey(b"i" * 32))
+"""Of the installation that the tests are."""
 
 
 def as_record(
@@ -84,22 +85,32 @@ def as_record(
     *,
     partition: int = 0,
     named: str = "",
+    key: UUID | None = None,
 ) -> ConsumerRecord:
-    """An event as a consumer is given it; `place` is its position and the one before."""
+    """An event as a consumer is given it; `place` is its position and the one before, `key` the stream's id."""
     value = event if isinstance(event, bytes) else orjson.dumps(to_document(event))
     type_name = named or ("" if isinstance(event, bytes) else event.data.type_name())
+    stream = key or (SOME_STREAM if isinstance(event, bytes) else event.subject)
+    record_key = key_of(stream)
+    mac = AUTHENTICATOR.mac(topic.name, partition, *place, type_name.encode(), record_key, value)
     return ConsumerRecord(
         topic=topic.name,
         partition=partition,
         offset=offset,
         timestamp=1_700_000_000_000,
         timestamp_type=0,
-        key=b"key",
+        key=record_key,
         value=value,
         checksum=None,
-        serialized_key_size=3,
+        serialized_key_size=len(record_key),
         serialized_value_size=len(value),
-        headers=headers_of(type_name, *place),
+        headers=[
+            ("content-type", STRUCTURED.encode()),
+            ("ce_type", type_name.encode()),
+            ("ce_position", str(place[0]).encode()),
+            ("ce_previous", str(place[1]).encode()),
+            (MAC_HEADER, mac),
+        ],
     )
 
 

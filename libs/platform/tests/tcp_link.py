@@ -12,6 +12,8 @@ class Link:
         self._server_address = host, port
         self._writers: set[asyncio.StreamWriter] = set()
         self._up = True
+        self._swallows = False
+        self._loses_silently = False
         self._lose_answer_to: bytes | None = None
         self.port = 0
         self.answers_lost = 0
@@ -21,12 +23,21 @@ class Link:
         self._up = False
         self._end()
 
+    def swallow(self) -> None:
+        """Take what is sent and carry nothing, closing nothing, until `mend`."""
+        self._swallows = True
+
     def mend(self) -> None:
         self._up = True
+        self._swallows = False
 
-    def lose_answer_to(self, request: bytes) -> None:
-        """The next request with these bytes reaches the server; its answer is lost, and the connection with it."""
+    def lose_answer_to(self, request: bytes, *, silently: bool = False) -> None:
+        """The next request with these bytes reaches the server; its answer is lost, and the connection with it.
+
+        `silently` leaves the connection open: the client waits.
+        """
         self._lose_answer_to = request
+        self._loses_silently = silently
 
     def _end(self) -> None:
         for writer in self._writers:
@@ -53,6 +64,8 @@ class Link:
             if self._lose_answer_to is not None and self._lose_answer_to in data:
                 self._lose_answer_to = None
                 losing.set()
+            if self._swallows:
+                continue
             server.write(data)
             await server.drain()
         server.close()
@@ -61,8 +74,13 @@ class Link:
         while data := await server.read(65_536):
             if losing.is_set():
                 self.answers_lost += 1
+                if self._loses_silently:
+                    losing.clear()
+                    continue
                 client.transport.abort()
                 return
+            if self._swallows:
+                continue
             client.write(data)
             await client.drain()
         client.close()

@@ -7,21 +7,20 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from libs.platform.tests.kafka_topics import as_record, publish, recreate_topic
+from libs.platform.tests.kafka_topics import AUTHENTICATOR, as_record, publish, recreate_topic
 from libs.platform.tests.purchases import POISON, PurchaseRow, TotalRow, noted, purchases_of
 from libs.platform.tests.shop import EVENTS
 from libs.platform.tests.waiting import eventually, running
 from prometheus_client import REGISTRY as METRICS
 from pymongo.errors import AutoReconnect
 
-from crm_events.envelope import Recorded
-from crm_events.event import Event
 from crm_events.topics import Topic
 from crm_platform import consumer as consumer_module
 from crm_platform import mongo
-from crm_platform.consumer import Cursors
-from crm_platform.projection import Document, Fold, Projection
-from crm_platform.projector import Projector, collection_name
+from crm_platform.delivery import Standing
+from crm_platform.projection import Projection
+from crm_platform.projection_store import collection_name
+from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
 
@@ -74,7 +73,7 @@ async def test_a_consumer_reads_from_its_own_cursor_whatever_the_group_has_commi
     projection = purchases_of(topic)
     await _fill(bootstrap, topic)
     await _commit_as_group(bootstrap, projection.identity, topic, offset=4)
-    projector = Projector(projection, EVENTS, database, bootstrap, "0", Wakeup())
+    projector = Projector(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup())
 
     async def all_applied(each: int) -> bool:
         return await _totals(database, projection) == {"0": each, "1": each, "2": each}
@@ -83,7 +82,7 @@ async def test_a_consumer_reads_from_its_own_cursor_whatever_the_group_has_commi
         await eventually(lambda: all_applied(5))
     later = [as_record(topic, 0, noted(story_id("later"), 1), (6, 5), partition=n) for n in range(topic.partitions)]
     await publish(bootstrap, later)
-    async with running(Projector(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+    async with running(Projector(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()).run):
         await eventually(lambda: all_applied(6))
 
 
@@ -93,12 +92,12 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
     """A relay publishes there again what was lost; what comes behind it must not be read from the old offset on."""
     projection, logged = purchases_of(topic), log_of(consumer_module)
     await _fill(bootstrap, topic)
-    async with running(Projector(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+    async with running(Projector(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()).run):
         await eventually(lambda: _is(database, projection, {"0": 5, "1": 5, "2": 5}))
     await recreate_topic(bootstrap, topic)
     again = [as_record(topic, 0, noted(story_id("0"), n), (n, n - 1)) for n in (4, 5, 6)]
     await publish(bootstrap, again)
-    async with running(Projector(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+    async with running(Projector(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()).run):
         await eventually(lambda: _is(database, projection, {"0": 6, "1": 5, "2": 5}))
     errors = {entry["event"] for entry in logged if entry["log_level"] == "error"}
     assert errors == {"partition_shorter_than_cursor"}
@@ -113,47 +112,18 @@ async def test_where_the_cursors_cannot_be_read_nothing_is_read(
     failures: list[Iterable[TopicPartition]] = []
 
     class LosesItsDatabase(Projector):
-        async def load_cursors(self, partitions: Iterable[TopicPartition]) -> Cursors:
+        async def standing(self, places: Iterable[TopicPartition]) -> Standing:
             if not failures:
-                failures.append(partitions)
+                failures.append(places)
                 raise AutoReconnect("gone for a moment")
-            return await super().load_cursors(partitions)
+            return await super().standing(places)
 
     async def all_applied() -> bool:
         return await _totals(database, projection) == {"0": 5, "1": 5, "2": 5}
 
-    async with running(LosesItsDatabase(projection, EVENTS, database, bootstrap, "0", Wakeup()).run):
+    async with running(LosesItsDatabase(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()).run):
         await eventually(all_applied)
     assert failures
-
-
-async def test_a_stopped_partition_is_loud_and_is_tried_again_at_the_next_start(
-    database: mongo.Database, topic: Topic, bootstrap: str, log_of: Callable[[ModuleType], list[Any]]
-) -> None:
-    logged = log_of(consumer_module)
-    poisoned = purchases_of(topic)
-    await _fill(bootstrap, topic, poisoned=1)
-    projector = Projector(poisoned, EVENTS, database, bootstrap, "0", Wakeup())
-    async with running(projector.run):
-        await eventually(lambda: bool(projector.stopped) and _is(database, poisoned, {"0": 5, "1": 2, "2": 5}))
-        assert projector.alive
-        assert _stopped(poisoned, topic, 1) == 1
-        assert list(projector.stopped) == [TopicPartition(topic.name, 1)]
-    (error,) = [entry for entry in logged if entry["log_level"] == "error"]
-    assert (error["event"], error["partition"], error["offset"]) == ("partition_stopped", 1, 2)
-    assert POISON not in str(error)
-
-    mended = purchases_of(topic, apply=_skip_total)
-    projector._projection = mended
-    async with running(projector.run):
-        await eventually(lambda: _applied_all(database, poisoned))
-    assert not projector.stopped
-    assert _stopped(poisoned, topic, 1) == 0
-
-
-def _skip_total(_: Projection, fold: Fold, document: Document | None, event: Recorded[Event]) -> Document:
-    """The repair of a fold that could not take an event."""
-    return document or fold.document(id=str(event.subject))
 
 
 async def _is(database: mongo.Database, projection: Projection, totals: dict[str, int]) -> bool:
@@ -174,7 +144,7 @@ async def test_rows_are_kept_under_the_projections_version(
     async def filled(projection: Projection) -> bool:
         return await database[collection_name(projection, PurchaseRow)].count_documents({}) == topic.partitions
 
-    projectors = [Projector(p, EVENTS, database, bootstrap, "0", Wakeup()) for p in (old, new)]
+    projectors = [Projector(p, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()) for p in (old, new)]
     async with running(*(p.run for p in projectors)):
         for projection in (old, new):
             await eventually(partial(filled, projection))

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 from uuid import uuid4
 
+import psycopg
 import pytest
 import pytest_asyncio
 from libs.platform.tests.kafka_topics import records_of
@@ -17,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from crm_events.topics import KEYS
 from crm_platform.command import Receipt
 from crm_platform.errors import Unavailable
+from crm_platform.event_store.connections import listening
 from crm_platform.key_pool import KafkaKeyPool
 from crm_platform.sealing import InstallationKey, SubjectKey
 
@@ -73,6 +75,42 @@ async def test_while_postgresql_is_away_commands_are_answered_in_time_and_later_
     while not isinstance(await _try(linked_shop), Receipt):
         assert monotonic() - mended < 10, "it did not recover by itself"
     assert linked_shop.store.alive
+
+
+async def test_a_link_that_swallows_everything_holds_the_writer_for_seconds_only(linked_shop: Shop, link: Link) -> None:
+    await linked_shop.note(uuid4())
+    link.swallow()
+    asked = monotonic()
+    answers = await asyncio.gather(*(linked_shop.note(uuid4()) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(answer, Unavailable) for answer in answers), answers
+    assert monotonic() - asked < 6
+    link.mend()
+    mended = monotonic()
+    while not isinstance(await _try(linked_shop), Receipt):
+        assert monotonic() - mended < 10, "it did not recover by itself"
+
+
+async def test_a_commit_without_an_answer_is_found_done(linked_shop: Shop, link: Link) -> None:
+    await linked_shop.note(uuid4())
+    link.lose_answer_to(b"COMMIT", silently=True)
+    receipt = await linked_shop.note(uuid4())
+    assert link.answers_lost == 1
+    assert [row["originator_id"] for row in linked_shop.stored()[1:]] == [receipt.id]
+
+
+async def test_listening_hears_and_is_given_up_over_a_silent_link(postgres_uri: str, link: Link) -> None:
+    uri = make_conninfo(postgres_uri, port=link.port, sslmode="disable")
+    async with listening(uri, "news") as connection:
+        with psycopg.connect(postgres_uri, autocommit=True) as writing:
+            writing.execute("NOTIFY news")
+        heard = [notice.channel async for notice in connection.notifies(timeout=5, stop_after=1)]
+    assert heard == ["news"]
+    link.swallow()
+    asked = monotonic()
+    with pytest.raises((psycopg.OperationalError, TimeoutError)):
+        async with listening(uri, "news"):
+            pass
+    assert monotonic() - asked < 8
 
 
 async def _try(shop: Shop) -> Receipt | Unavailable:

@@ -1,6 +1,9 @@
 """Identifiers are compared in one form, and hidden behind an index that only the pepper can make."""
 
 import pytest
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crm_events.parties import Identifier, IdentifierKind
 from crm_platform.identifiers import BlindIndexer, NotAnIdentifier, normalise
@@ -47,3 +50,22 @@ def test_an_index_follows_from_kind_value_and_pepper() -> None:
     assert indexer.index(mail) == BlindIndexer(b"pepper").index(mail)
     assert len({indexer.index(mail), indexer.index(handle), BlindIndexer(b"salt").index(mail)}) == 3
     assert [i.index for i in indexer.index_all((mail, handle))] == [indexer.index(mail), indexer.index(handle)]
+
+
+WORDS = st.from_regex(r"[A-Za-z0-9+_-]{1,12}", fullmatch=True)
+LABELS = st.from_regex(r"-?[A-Za-z0-9]{1,5}(--?[A-Za-z0-9]{1,5})?-?", fullmatch=True)
+TOPS = st.one_of(st.from_regex(r"[A-Za-z]{1,4}", fullmatch=True), st.sampled_from(SPECIAL_USE_DOMAIN_NAMES))
+
+
+@given(st.lists(WORDS, min_size=1, max_size=4), st.lists(LABELS, max_size=3), TOPS)
+def test_a_common_address_is_read_as_the_library_reads_every_address(
+    words: list[str], labels: list[str], top: str
+) -> None:
+    address = f"{'.'.join(words)}@{'.'.join([*labels, top])}"
+    try:
+        expected = validate_email(address, check_deliverability=False, globally_deliverable=False).normalized.lower()
+    except EmailNotValidError:
+        with pytest.raises(NotAnIdentifier):
+            _normal(IdentifierKind.EMAIL, address)
+    else:
+        assert _normal(IdentifierKind.EMAIL, address) == expected

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from types import ModuleType
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -10,8 +9,8 @@ import pytest
 import pytest_asyncio
 from aiokafka import ConsumerRecord, TopicPartition
 from eventsourcing.persistence import OperationalError
-from libs.platform.tests.kafka_topics import as_record
-from libs.platform.tests.purchases import POISON, counted, noted
+from libs.platform.tests.kafka_topics import AUTHENTICATOR, as_record
+from libs.platform.tests.purchases import POISON, noted
 from libs.platform.tests.shop import (
     EVENTS,
     Customer,
@@ -31,15 +30,17 @@ from crm_events.envelope import Recorded
 from crm_events.event import Event, Sealed
 from crm_events.parties import Party
 from crm_events.topics import INTERACTIONS, KEYS, Topic
-from crm_platform import kafka, mongo, policy_runner
-from crm_platform.consumer import CursorMovedError, Cursors, Progress
-from crm_platform.cursor import Cursor
+from crm_platform import kafka, mongo
+from crm_platform.cursor import Cursor, CursorMovedError
+from crm_platform.delivery import Progress, Standing
 from crm_platform.errors import NotAllowed
 from crm_platform.event_store.recorder import GuardFailedError, Statement
 from crm_platform.key_pool import KafkaKeyPool
 from crm_platform.keyring import Keyring, KeyringFiller
 from crm_platform.policy import Policy, when
+from crm_platform.policy_parking import PolicyParking
 from crm_platform.policy_runner import PolicyRunner
+from crm_platform.reactions import Reactions
 from crm_platform.sealing import InstallationKey, SubjectKey
 from crm_platform.testing import SOME_TIME, recorded, story_id
 from crm_platform.wakeup import Wakeup
@@ -49,6 +50,7 @@ pytestmark = pytest.mark.integration
 
 OWN = Topic("t.shop", partitions=2)
 READ = EVENTS.with_events((InteractionRecorded,))
+PLACES = [*(TopicPartition(OWN.name, n) for n in range(OWN.partitions)), TopicPartition(INTERACTIONS.name, 0)]
 SUBJECT = story_id("purchase")
 TWIN = story_id("twin")
 REFUSED = "refused"
@@ -92,27 +94,26 @@ class Reader:
 
     def __init__(self, shop: Shop, keyring: Keyring) -> None:
         self.shop = shop
-        self.runner = PolicyRunner(
-            KeepTwin(), READ, shop.events.store, shop.committer, shop.store, keyring, "", "0", lambda: SOME_TIME
-        )
-        self.cursors: Cursors = {
-            **{TopicPartition(OWN.name, n): Cursor() for n in range(OWN.partitions)},
-            TopicPartition(INTERACTIONS.name, 0): Cursor(),
-        }
+        self.reactions = Reactions(KeepTwin(), shop.committer, keyring, lambda: SOME_TIME)
+        recorder, self._beginning = shop.events.store, {place: Cursor() for place in PLACES}
+        self.runner = PolicyRunner(KeepTwin(), READ, recorder, self.reactions, shop.store, AUTHENTICATOR, "", "0")
+        self.parking = PolicyParking(KeepTwin(), READ, recorder, self.reactions, shop.store, AUTHENTICATOR)
+        self.standing = Standing(dict(self._beginning))
 
-    async def read(self, *records: ConsumerRecord) -> Progress:
-        progress = await self.runner.apply(records, self.cursors)
-        self.cursors.update({place: cursor.kept() for place, cursor in progress.cursors.items()})
+    async def read(self, *records: ConsumerRecord, because: str | None = None) -> Progress:
+        progress = await self.runner.apply(records, self.standing, because)
+        self.standing.advance(progress)
         return progress
 
     async def restart(self) -> None:
-        self.cursors |= await self.runner.load_cursors(self.cursors)
+        stored = await self.runner.standing(PLACES)
+        self.standing = Standing(self._beginning | stored.cursors, stored.parked)
 
     def notes(self) -> list[str]:
         return self.shop.committer.staging().aggregate(Purchase, TWIN).notes
 
     def next_offset(self, topic: Topic = OWN, partition: int = 0) -> int:
-        return self.cursors[TopicPartition(topic.name, partition)].next_offset
+        return self.standing.cursors[TopicPartition(topic.name, partition)].next_offset
 
 
 @pytest_asyncio.fixture
@@ -193,7 +194,7 @@ async def test_what_fails_after_the_events_takes_events_and_cursor_back(reader: 
         raise OSError("the process dies here")
 
     staging = reader.shop.committer.staging()
-    reader.runner.react(noted(SUBJECT, 2, "b"), staging)
+    reader.reactions._react(noted(SUBJECT, 2, "b"), staging)
     row = reader.shop.events.write(staging.staged[0])
     with pytest.raises(OSError, match="dies here"):
         await asyncio.to_thread(store.append, [row], guards=[moved], after=dies)
@@ -236,50 +237,21 @@ async def test_a_reaction_overtaken_by_a_command_is_decided_again(
     reader: Reader, open_store: Callable[..., Awaitable[Shop]]
 ) -> None:
     other = await open_store()
-    decide, decided = reader.runner.react, []
+    decide, decided = reader.reactions._react, []
 
-    def react(event: Any, staging: Any) -> None:
-        decide(event, staging)
+    def react(event: Any, staging: Any, traceparent: str | None) -> None:
+        decide(event, staging, traceparent)
         decided.append(event)
         if len(decided) == 1:
             other.committer.commands([job(note_purchase, NotePurchase(text="faster"), order(TWIN))])
 
-    reader.runner.react = react  # type: ignore[method-assign] # overtaken at the worst moment
+    reader.reactions._react = react  # type: ignore[method-assign, assignment] # overtaken at the worst moment
     await reader.read(_noted(0, "a"))
     assert reader.notes() == ["faster", "a"]
     assert len(decided) == 2
 
 
-@pytest.mark.parametrize("text", [POISON, REFUSED])
-async def test_a_reaction_that_fails_stops_its_partition_and_leaves_nothing(reader: Reader, text: str) -> None:
-    stopped = await reader.read(_noted(0, "a"), _noted(1, text), _noted(2, "c"), _noted(0, "z", partition=1))
-    assert [stop.record.offset for stop in stopped.stops] == [1]
-    assert POISON not in str(stopped.stops[0])
-    assert reader.notes() == ["a", "z"]
-    assert (reader.next_offset(partition=0), reader.next_offset(partition=1)) == (1, 1)
-
-
-async def test_a_stream_of_ours_that_cannot_be_read_stops_the_partitions_that_need_it(reader: Reader) -> None:
-    await reader.read(_noted(0, "a"))
-    with reader.shop.events.store.datastore.get_connection() as connection:
-        connection.execute("UPDATE store_events SET state = '{}'")
-    progress = await reader.read(_noted(1, "b"))
-    assert [stop.record.offset for stop in progress.stops] == [1]
-
-
-async def test_an_event_of_ours_that_cannot_be_read_stops_its_partition(reader: Reader) -> None:
-    broken = as_record(OWN, 1, b"{", (2, 1))
-    lost = as_record(OWN, 0, counted(SUBJECT, 1), (1, 0), partition=1)
-    lost.headers[2] = ("ce_position", b"first")
-    progress = await reader.read(_noted(0, "a"), broken, _noted(2, "c"), lost)
-    assert [stop.record for stop in progress.stops] == [broken, lost]
-    assert reader.notes() == ["a"]
-
-
-async def test_an_adapters_bad_record_is_set_aside_and_the_others_flow(
-    reader: Reader, log_of: Callable[[ModuleType], list[Any]]
-) -> None:
-    logged = log_of(policy_runner)
+async def test_an_adapters_bad_record_is_set_aside_and_the_others_flow(reader: Reader) -> None:
     tombstone, unknown = _interaction(3, "x"), as_record(INTERACTIONS, 4, b"{}", (0, 0), named="crm.sales.LeadLost.v1")
     tombstone.value = None
     huge = _interaction(5, "too large", padding="x" * 300_000)
@@ -296,7 +268,6 @@ async def test_an_adapters_bad_record_is_set_aside_and_the_others_flow(
     kept = reader.shop.rows("SELECT record_offset, reason FROM set_aside_records ORDER BY record_offset")
     assert [row["record_offset"] for row in kept] == [1, 2, 3, 4, 5]
     assert kept[1]["reason"] == "It is not taken."
-    assert [entry["offset"] for entry in logged if entry["event"] == "record_set_aside"] == [1, 2, 3, 4, 5]
     assert reader.next_offset(INTERACTIONS) == 7
 
 
@@ -304,7 +275,7 @@ async def test_behind_a_gap_nothing_is_reacted_to(reader: Reader) -> None:
     await reader.read(_noted(0, "a"), _noted(2, "c"))
     await reader.restart()
     assert reader.notes() == ["a"]
-    assert reader.cursors[TopicPartition(OWN.name, 0)].gap == 1
+    assert reader.standing.cursors[TopicPartition(OWN.name, 0)].gap == 1
     await reader.read(_noted(1, "b"), _noted(2, "c"))
     assert reader.notes() == ["a", "b", "c"]
 
@@ -318,14 +289,6 @@ async def test_a_personal_block_arrives_open_or_sealed_where_its_key_is_erased(
     await has_read_all(keyring, bootstrap)
     await reader.read(_made(0, kept), _made(1, erased))
     assert reader.notes() == ["Ada", "erased"]
-
-
-async def test_a_block_that_was_altered_stops_its_partition(reader: Reader, keys: KafkaKeyPool) -> None:
-    (key,) = await asyncio.to_thread(keys.take, 1)
-    other = SubjectKey(key.id, b"o" * 32)
-    progress = await reader.read(_made(0, other))
-    assert len(progress.stops) == 1
-    assert reader.notes() == []
 
 
 def _made(offset: int, key: SubjectKey) -> ConsumerRecord:

@@ -10,15 +10,17 @@ import pytest_asyncio
 from aiokafka import ConsumerRecord, TopicPartition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from libs.platform.tests.kafka_topics import as_record
-from libs.platform.tests.purchases import POISON, POISON_KEY, PurchaseRow, TotalRow, counted, noted, purchases_of
+from libs.platform.tests.kafka_topics import AUTHENTICATOR, as_record
+from libs.platform.tests.purchases import PurchaseRow, TotalRow, counted, noted, purchases_of
 from libs.platform.tests.shop import EVENTS
 
 from crm_events.topics import Topic
 from crm_platform import mongo
-from crm_platform.consumer import CursorMovedError, Cursors, Progress
-from crm_platform.cursor import Cursor
-from crm_platform.projector import Projector, collection_name
+from crm_platform.cursor import Cursor, CursorMovedError
+from crm_platform.delivery import Progress, Standing
+from crm_platform.projection_parking import ProjectionParking
+from crm_platform.projection_store import collection_name
+from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
 
@@ -34,20 +36,25 @@ class Reader:
 
     def __init__(self, database: mongo.Database, topic: Topic = TOPIC) -> None:
         self.projection = purchases_of(topic)
-        self.projector = Projector(self.projection, EVENTS, database, "", "0", Wakeup())
-        self.cursors: Cursors = {TopicPartition(topic.name, n): Cursor() for n in range(topic.partitions)}
+        self.projector = Projector(self.projection, EVENTS, database, AUTHENTICATOR, "", "0", Wakeup())
+        self.places = [TopicPartition(topic.name, n) for n in range(topic.partitions)]
+        self.standing = Standing({place: Cursor() for place in self.places})
         self._database = database
 
-    async def read(self, *records: ConsumerRecord) -> Progress:
-        progress = await self.projector.apply(records, self.cursors)
-        self.cursors.update({place: cursor.kept() for place, cursor in progress.cursors.items()})
+    async def read(self, *records: ConsumerRecord, because: str | None = None) -> Progress:
+        progress = await self.projector.apply(records, self.standing, because)
+        self.standing.advance(progress)
         return progress
 
     async def restart(self) -> None:
-        self.cursors |= await self.projector.load_cursors(self.cursors)
+        stored = await self.projector.standing(self.places)
+        self.standing = Standing({place: Cursor() for place in self.places} | stored.cursors, stored.parked)
 
     def cursor(self, partition: int = 0) -> Cursor:
-        return self.cursors[TopicPartition(self.projection.topics[0].name, partition)]
+        return self.standing.cursors[self.places[partition]]
+
+    def parking(self) -> ProjectionParking:
+        return ProjectionParking(self.projection, EVENTS, self._database, AUTHENTICATOR, Wakeup())
 
     async def notes(self, subject: UUID = SUBJECT) -> list[str]:
         row = await self._collection(PurchaseRow).find_one({"_id": str(subject)})
@@ -104,59 +111,6 @@ async def test_behind_a_gap_nothing_is_applied_until_it_is_closed(reader: Reader
     progress = await reader.read(*again)
     assert await reader.notes() == ["1", "2", "3", "4", "5", "6"]
     assert (reader.cursor().gap, progress.outcomes) == (None, {(TOPIC.name, "applied"): 5})
-
-
-@pytest.mark.parametrize("text", [POISON, POISON_KEY])
-async def test_an_event_that_cannot_be_folded_stops_its_partition_and_no_other(reader: Reader, text: str) -> None:
-    poison = as_record(TOPIC, 1, noted(SUBJECT, 2, text), (20, 10))
-    elsewhere = as_record(TOPIC, 0, noted(uuid4(), 1), (15, 0), partition=1)
-    progress = await reader.read(CHAIN[0], poison, CHAIN[2], elsewhere)
-    (stop,) = progress.stops
-    assert stop.record is poison
-    assert text not in str(stop), "what an event says does not reach the log"
-    assert await reader.notes() == ["1"], "a fold that raises leaves all documents of its event as they were"
-    assert (await reader.total(0), await reader.total(1)) == (1, 1)
-    assert (reader.cursor(0).next_offset, reader.cursor(1).next_offset) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        as_record(TOPIC, 1, b"{", (20, 10)),
-        as_record(TOPIC, 1, b"\xff", (20, 10)),
-        as_record(TOPIC, 1, b"[]", (20, 10)),
-        as_record(TOPIC, 1, b'{"type": "crm.shop.PurchaseNoted.v1", "data": {}}', (20, 10)),
-        as_record(TOPIC, 1, b"[" * 100_000, (20, 10)),
-    ],
-    ids=["not JSON", "not UTF-8", "no object", "no event", "too deep"],
-)
-async def test_an_event_of_ours_that_cannot_be_read_stops_its_partition(reader: Reader, broken: ConsumerRecord) -> None:
-    progress = await reader.read(CHAIN[0], broken, CHAIN[2])
-    assert [stop.record for stop in progress.stops] == [broken]
-    assert reader.cursor().next_offset == 1
-
-
-async def test_an_event_of_another_type_without_a_readable_place_stops_its_partition(reader: Reader) -> None:
-    lost = as_record(TOPIC, 1, counted(SUBJECT, 2), (20, 10))
-    lost.headers[2] = ("ce_position", b"twenty")
-    progress = await reader.read(CHAIN[0], lost)
-    assert [stop.record for stop in progress.stops] == [lost]
-
-
-async def test_an_event_of_ours_without_a_place_is_no_repeat_but_stops_its_partition(reader: Reader) -> None:
-    lost = as_record(TOPIC, 1, noted(SUBJECT, 2), (20, 10))
-    lost.headers[:] = [(name, value) for name, value in lost.headers if name != "ce_position"]
-    progress = await reader.read(CHAIN[0], lost)
-    assert [stop.record for stop in progress.stops] == [lost]
-
-
-async def test_a_restart_tries_the_stopped_event_again(reader: Reader) -> None:
-    poison = as_record(TOPIC, 1, noted(SUBJECT, 2, POISON), (20, 10))
-    await reader.read(CHAIN[0], poison)
-    await reader.restart()
-    progress = await reader.read(CHAIN[1], CHAIN[2])
-    assert not progress.stops
-    assert await reader.notes() == ["1", "2", "3"]
 
 
 async def test_types_that_are_not_handled_are_counted_by_name_in_the_cursor(reader: Reader) -> None:
@@ -230,4 +184,4 @@ async def test_a_failed_transaction_leaves_neither_documents_nor_cursor(
         with pytest.raises(OSError, match="loses its database"):
             await reader.read(*CHAIN)
     assert (await reader.notes(), await reader.total()) == ([], 0)
-    assert await reader.projector.load_cursors(reader.cursors) == {}
+    assert (await reader.projector.standing(reader.places)).cursors == {}

@@ -19,14 +19,13 @@ from crm_events.topics import Topic
 from crm_local.plan import Addresses
 from crm_platform import mongo
 from crm_platform import read_model as read_model_module
-from crm_platform.consumer import Cursors
-from crm_platform.cursor import Cursor
+from crm_platform.cursor import Cursor, Cursors
 from crm_platform.errors import NotFound, Unavailable
+from crm_platform.folding import to_row
 from crm_platform.http.paging import CursorSigner, PageRequest
 from crm_platform.keyring import Keyring
 from crm_platform.mongo_cursors import MongoCursors
 from crm_platform.projection import Projection
-from crm_platform.projector import to_row
 from crm_platform.read_model import ReadModel
 from crm_platform.sealing import InstallationKey
 from crm_platform.testing import SOME_TIME, story_id

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
-from libs.platform.tests.kafka_topics import position_of, publish, records_of, recreate_topic
+from libs.platform.tests.kafka_topics import AUTHENTICATOR, position_of, publish, records_of, recreate_topic
 from libs.platform.tests.shop import MakePurchase, NotePurchase, count_purchase, make_purchase, note_purchase
 from libs.platform.tests.shop_store import Shop, job, order
 from libs.platform.tests.waiting import eventually, running
@@ -21,7 +21,8 @@ from crm_events.topics import Topic
 from crm_platform import relay as relay_module
 from crm_platform.command import Receipt
 from crm_platform.cursor import Arrival, Cursor, arrival
-from crm_platform.relay import Checkpoint, Relay, StoreBehindLogError
+from crm_platform.outbox import Checkpoint, StoreBehindLogError
+from crm_platform.relay import Relay
 from crm_platform.testing import SOME_TIME
 
 pytestmark = pytest.mark.integration
@@ -37,7 +38,7 @@ class DiesBeforeCheckpoint(Relay):
 
 
 def _relay(shop: Shop, bootstrap: str, kind: type[Relay] = Relay) -> Relay:
-    return kind(shop.events, shop.uri, bootstrap, shop.topic)
+    return kind(shop.events, shop.uri, bootstrap, shop.topic, AUTHENTICATOR)
 
 
 @pytest_asyncio.fixture

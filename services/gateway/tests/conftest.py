@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, FastAPI
 from jwt.algorithms import OKPAlgorithm
 from pydantic import SecretBytes, SecretStr
+from starlette.middleware import Middleware
 from yarl import URL
 
 from crm_platform.health import Health
@@ -74,6 +75,8 @@ class Door:
     url: str
     token: str
     client: aiohttp.ClientSession
+    issue: Callable[..., str]
+    """Makes a token for a subject with these roles."""
 
     async def ask(self, method: str, path: str, **options: Any) -> Answer:
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
@@ -84,7 +87,7 @@ class Door:
             return Answer(answer.status, answer.headers, json.loads(body) if "json" in answer.content_type else body)
 
 
-OpenDoor = Callable[[APIRouter], Awaitable[Door]]
+OpenDoor = Callable[..., Awaitable[Door]]
 
 
 @pytest.fixture
@@ -95,13 +98,16 @@ def services() -> Callable[..., Any]:
 
 @pytest_asyncio.fixture
 async def open_door(tmp_path: Path) -> AsyncIterator[OpenDoor]:
-    """Serves routes as the gateway does, on a free port, until the test ends."""
+    """Serves routes, behind a middleware, as the gateway does, on a free port, until the test ends."""
     key = Ed25519PrivateKey.generate()
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [{**OKPAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "test"}]}))
-    now = int(time.time())
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "iat": now, "exp": now + 600, "roles": ["sales", "adapter"]}
-    token = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": "test", "typ": "at+jwt"})
+
+    def issue(subject: str, *roles: str) -> str:
+        now = int(time.time())
+        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + 600, "roles": roles}
+        return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": "test", "typ": "at+jwt"})
+
     settings = ServiceSettings(
         kafka_bootstrap="127.0.0.1:1",
         mongodb_uri=SecretStr("mongodb://127.0.0.1:1/"),
@@ -115,15 +121,15 @@ async def open_door(tmp_path: Path) -> AsyncIterator[OpenDoor]:
 
     async with aiohttp.ClientSession() as client:
 
-        async def open_door(router: APIRouter) -> Door:
-            app = create_app("gateway", settings, (router,), Health())
+        async def open_door(*routers: APIRouter, middleware: Sequence[Middleware] = ()) -> Door:
+            app = create_app("gateway", settings, routers, Health(), middleware=middleware)
             started = asyncio.Event()
             server = _Announcing(app, started)
             servers.append((server, asyncio.create_task(server.serve())))
             async with asyncio.timeout(20):
                 await started.wait()
             port = server.servers[0].sockets[0].getsockname()[1]
-            return Door(app, f"http://127.0.0.1:{port}", token, client)
+            return Door(app, f"http://127.0.0.1:{port}", issue("ann", "sales", "adapter"), client, issue)
 
         yield open_door
     for server, serving in servers:

@@ -1,5 +1,6 @@
 """Interactions over HTTP are read one by one, and become the records that adapters write themselves."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,6 +40,19 @@ def refused(item: Any) -> RefusedInteraction:
         pytest.fail(f"accepted: {result[0]}")
     assert result["index"] == 7
     return result
+
+
+def test_an_interaction_carries_the_trace_of_its_request_where_there_is_one() -> None:
+    context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    match read_interaction(0, MAIL, replace(ENVELOPE, traceparent=context)):
+        case (_, record):
+            assert dict(record.headers)["traceparent"] == context.encode()
+            assert from_document(orjson.loads(record.value), REGISTRY).traceparent == context
+        case refused:
+            pytest.fail(f"refused: {refused}")
+    untraced = accepted(MAIL)
+    assert "traceparent" not in dict(untraced.headers)
+    assert b"traceparent" not in untraced.value
 
 
 def test_an_interaction_becomes_the_record_that_an_adapter_would_write() -> None:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from crm_events.topics import CONTACTS
 from crm_gateway.api.customers import customer_routes
 from crm_gateway.api.interactions import interaction_routes
+from crm_gateway.byte_budget import ByteBudget
 from crm_gateway.interaction_log import InteractionLog
 from crm_gateway.openapi import PlatformDescription, merge, with_request_bodies
 from crm_gateway.services import Services
@@ -141,7 +142,7 @@ def own_document() -> Document:
 
 
 async def test_the_gateways_own_document_is_valid_and_names_every_schema(open_door: Any) -> None:
-    door = await open_door(interaction_routes(InteractionLog("127.0.0.1:1")))
+    door = await open_door(interaction_routes(InteractionLog("127.0.0.1:1"), ByteBudget(1)))
 
     own = with_request_bodies(door.app.openapi())
 

@@ -1,17 +1,30 @@
 """What belongs to a service is handed on to it, and comes back as the service answered."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from crm_gateway.api.proxy import proxy_routes
 from crm_gateway.services import OWNERS, Services
+from crm_platform import otlp, tracing
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@pytest.fixture
+def traced() -> Iterator[InMemorySpanExporter]:
+    """The gateway traces; its spans stay here."""
+    exporter = InMemorySpanExporter()
+    sender = otlp.through(SimpleSpanProcessor(exporter), 1.0, "gateway", "test", "0")
+    tracing.trace_with(sender.tracer, sender.stop)
+    yield exporter
+    tracing.stop_tracing()
 
 
 async def created(_: web.BaseRequest) -> web.StreamResponse:
@@ -137,3 +150,26 @@ async def test_a_service_that_is_too_slow_is_a_503(gateway: Any) -> None:
     released.set()
 
     assert answer.status == 503
+
+
+CALLERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_gateway_that_does_not_trace_hands_the_callers_trace_on(gateway: Any) -> None:
+    door, service = await gateway(created)
+
+    await door.ask("POST", "/api/leads", json={}, headers={"traceparent": CALLERS})
+
+    assert service.requests[0][2]["traceparent"] == CALLERS
+
+
+async def test_a_gateway_that_traces_stands_between_the_caller_and_the_service(traced: Any, gateway: Any) -> None:
+    door, service = await gateway(created)
+
+    await door.ask("POST", "/api/leads", json={}, headers={"traceparent": CALLERS})
+
+    call, request = traced.get_finished_spans()
+    assert (request.name, call.name) == ("POST /api/leads", "POST sales")
+    assert (request.parent.span_id, call.parent.span_id) == (0xB7AD6B7169203331, request.context.span_id)
+    handed_on = service.requests[0][2]["traceparent"]
+    assert handed_on == f"{CALLERS[:36]}{call.context.span_id:016x}-01"

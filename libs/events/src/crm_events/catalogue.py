@@ -56,7 +56,9 @@ WIRE = """\
 The value of a Kafka record is a CloudEvents 1.0 document in structured mode, the same bytes that the event store
 holds. `id` follows from `subject` (the aggregate) and `sequence` (the aggregate's version after the event), so the
 same event published again is recognised. `correlationid` names the whole story, `causationid` the command or event
-that led to this one. The personal block of this example is sealed; its `box` is a short dummy.
+that led to this one. An event that was recorded while its command was traced says so before `data`, as `traceparent`
+([W3C Trace Context](https://www.w3.org/TR/trace-context/)). The personal block of this example is sealed; its `box` is
+a short dummy.
 """
 
 HEADERS = """\
@@ -69,13 +71,15 @@ The record's key is the `subject`, so the events of one aggregate stay in order 
 | `ce_type` | the event's type, so that a reader can pass over it without parsing |
 | `ce_position` | the event's place in its service's store; it grows along a partition, with holes |
 | `ce_previous` | the position of the published event before it in the same partition, 0 for the first |
+| `traceparent` | the trace in which the event was recorded, as in the document; absent where that was not traced |
 
 With the last two a reader tells the next event from a repeat and from a gap
 ([ADR 0004](adr/0004-cursors-and-effectively-once.md)).
 
 Adapters write to `crm.interactions` in structured mode as above, or in binary mode: `data` as the value, the
 attributes as headers with `ce_` in front. They send `type`, `source` (the adapter, always the same), `id`, `time` and
-`data`, and need no position. The platform knows a record by `source` and `external_id`, not by the adapter's `id`.
+`data`, and need no position. The platform knows a record by `source` and `external_id`, not by the adapter's `id`. An
+adapter that traces sends the header `traceparent`; its trace goes on in the platform.
 """
 
 

@@ -3,6 +3,7 @@
 Source of the format: CloudEvents 1.0 core and its JSON format. What is stored is what is published (docs/adr/0002).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ STRUCTURED = "application/cloudevents+json"
 
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _REASON_LENGTH = 1_000
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class UnreadableEventError(ValueError):
@@ -42,7 +44,8 @@ class Recorded(Generic[E_co]):
 
     `subject` is the stream (aggregate) id, `sequence` the aggregate's version after the event, counted from 1; an
     adapter's record has sequence 0. `time` is when it was recorded. `correlation` names the whole story, `causation`
-    the command or event that led to this one.
+    the command or event that led to this one. `traceparent` is the W3C trace context in which it was recorded, None
+    where that was not traced.
     """
 
     id: UUID
@@ -54,6 +57,7 @@ class Recorded(Generic[E_co]):
     correlation: str
     causation: str
     data: E_co
+    traceparent: str | None = None
 
 
 def event_id(stream: UUID, sequence: int) -> UUID:
@@ -62,8 +66,11 @@ def event_id(stream: UUID, sequence: int) -> UUID:
 
 
 def to_document(recorded: Recorded[Event]) -> dict[str, Any]:
-    """The CloudEvents document of an event; `data` holds JSON types only."""
-    document = {
+    """The CloudEvents document of an event; `data` holds JSON types only.
+
+    `traceparent` stands before `data`: it is found in the written document without parsing it.
+    """
+    document: dict[str, Any] = {
         "specversion": "1.0",
         "id": str(recorded.id),
         "source": recorded.source,
@@ -74,8 +81,10 @@ def to_document(recorded: Recorded[Event]) -> dict[str, Any]:
         "correlationid": recorded.correlation,
         "causationid": recorded.causation,
         "actor": recorded.actor,
-        "data": recorded.data.model_dump(mode="json", exclude_none=True),
     }
+    if recorded.traceparent is not None:
+        document["traceparent"] = recorded.traceparent
+    document["data"] = recorded.data.model_dump(mode="json", exclude_none=True)
     if recorded.sequence:
         document["sequence"] = str(recorded.sequence)
     return document
@@ -105,6 +114,7 @@ def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[E
             correlation=_text(document, "correlationid", ""),
             causation=_text(document, "causationid", ""),
             data=data,
+            traceparent=_traceparent(document),
         )
     except ValidationError as refusal:
         raise UnreadableEventError(_reasons(refusal)) from refusal
@@ -129,6 +139,12 @@ def _text(document: Mapping[str, Any], attribute: str, default: str | None = Non
     if not isinstance(value, str):
         raise UnreadableEventError(f"the CloudEvents attribute {attribute} must be text")
     return value
+
+
+def _traceparent(document: Mapping[str, Any]) -> str | None:
+    """A trace helps whoever looks for a fault; no event is refused for a malformed one."""
+    value = document.get("traceparent")
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
 def _place(document: Mapping[str, Any], data: Event, source: str) -> tuple[UUID, UUID, int]:

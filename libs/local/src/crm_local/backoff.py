@@ -10,7 +10,7 @@ class Backoff:
 
     first: float = 0.5
     longest: float = 30.0
-    well_after: float = 60.0
+    well_after: float = 10.0
     _failures: int = 0
 
     def next_wait(self, ran_for: float) -> float:

@@ -19,6 +19,7 @@ from crm_local.customer.command import customer
 from crm_local.demo.command import demo
 from crm_local.errors import LocalStackError
 from crm_local.interruption import EXIT_CODE, say_interrupted
+from crm_local.parked import command as parked
 from crm_local.publish.command import publish
 
 # A broker that is not up yet is told in one line by the command that waits for it, not in one per attempt.
@@ -60,3 +61,10 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 for each in (up, down, status, logs, token, secrets, publish, demo, customer):
     app.command()(_interruptible(each))
+
+parked_app = typer.Typer(help="Events that could not be applied, and wait for you: look at them, and resolve them.")
+parked_app.command("list")(_interruptible(parked.list_parked))
+parked_app.command("show")(_interruptible(parked.show))
+parked_app.command("retry")(_interruptible(parked.retry))
+parked_app.command("discard")(_interruptible(parked.discard))
+app.add_typer(parked_app, name="parked", no_args_is_help=True)

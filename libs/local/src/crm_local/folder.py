@@ -51,6 +51,11 @@ class StateFolder:
         """One empty file for each part that is to stay down until its file is removed."""
         return self.run / "held"
 
+    @property
+    def crashes(self) -> Path:
+        """One file for each part whose next start is to die at a crash point; tests write it."""
+        return self.run / "crashes"
+
     def data(self, part: str) -> Path:
         return self.root / "data" / part
 

@@ -42,7 +42,7 @@ class Gateway:
     """Requests to the gateway. Each method raises GatewayRefusalError, or LocalStackError if nothing answers.
 
     A request that is to be sent again later (429, 503, no answer) is: reads change nothing, and a write carries its
-    idempotency key.
+    idempotency key, but for one that is sent once.
     """
 
     def __init__(self, session: aiohttp.ClientSession, url: str, folder: StateFolder) -> None:
@@ -52,13 +52,23 @@ class Gateway:
         self._tokens: dict[str, str] = {}
 
     async def get(
-        self, path: str, *, role: str, parameters: Mapping[str, str] | None = None, after: Sequence[str] = ()
+        self,
+        path: str,
+        *,
+        role: str,
+        parameters: Mapping[str, str] | None = None,
+        after: Sequence[str] = (),
+        attempts: int = _ATTEMPTS,
     ) -> Answer:
         headers = {_AFTER: " ".join(after)} if after else {}
-        return await self._request("GET", path, role, headers, parameters=parameters)
+        return await self._request("GET", path, role, headers, parameters=parameters, attempts=attempts)
 
     async def post(self, path: str, body: object, *, role: str, key: UUID) -> Answer:
         return await self._request("POST", path, role, {"Idempotency-Key": str(key)}, body=body)
+
+    async def post_once(self, path: str, body: object, *, role: str) -> Answer:
+        """A write that must not be done twice and carries no key: it is never sent again."""
+        return await self._request("POST", path, role, {}, body=body, attempts=1)
 
     async def _request(
         self,
@@ -69,18 +79,19 @@ class Gateway:
         *,
         body: object = None,
         parameters: Mapping[str, str] | None = None,
+        attempts: int = _ATTEMPTS,
     ) -> Answer:
         headers = {**headers, "Authorization": f"Bearer {self._token(role)}"}
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, attempts + 1):
             try:
                 async with self._session.request(
                     method, self._url + path, headers=headers, json=body, params=parameters
                 ) as answer:
-                    if answer.status not in _LATER or attempt == _ATTEMPTS:
+                    if answer.status not in _LATER or attempt == attempts:
                         return await _read(answer, f"{method} {path}")
                     wait = _retry_after(answer, attempt)
             except (TimeoutError, aiohttp.ClientError) as error:
-                if attempt == _ATTEMPTS or isinstance(error, aiohttp.ClientConnectorError):
+                if attempt == attempts or isinstance(error, aiohttp.ClientConnectorError):
                     raise LocalStackError(
                         f"no answer from the gateway at {self._url} ({type(error).__name__}): "
                         "'crm status' shows whether the stack runs, 'crm logs gateway' what it says"

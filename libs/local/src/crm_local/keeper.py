@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from crm_local.backoff import Backoff
+from crm_local.crash import with_ordered_crash
 from crm_local.errors import LocalStackError
 from crm_local.folder import StateFolder
 from crm_local.part import Part, until_ready
@@ -15,8 +16,8 @@ from crm_local.process import Launch, ProcessIdentity, spawn, stop
 from crm_local.state import PartRecord, PartState
 
 _HOLD_POLL = 0.1
-_ALIVE_POLL = 10.0
-_STUCK_ANSWERS = 3
+_STUCK_LOOKS = 3
+"""So many looks in a row: a busy machine answers late now and then."""
 _STARTS_BEFORE_GIVING_UP = 3
 _LOG_TAIL = 15
 
@@ -32,6 +33,7 @@ class Keeper:
         self.part = part
         self.record = PartRecord(name=part.name, address=part.address, log=str(folder.log(part.name)))
         self.first_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._folder = folder
         self._log = folder.log(part.name)
         self._hold = folder.held / part.name
         self._changed = changed
@@ -55,7 +57,7 @@ class Keeper:
         """One process from its start to its end. Returns when it was held; raises _DiedError when it died."""
         self._enter(PartState.PREPARING)
         await self.part.prepare(self._say)
-        launch = self.part.launch()
+        launch = with_ordered_crash(self.part.launch(), self._folder, self.part.name)
         try:
             process = await spawn(launch, self._log)
         except OSError as error:
@@ -97,16 +99,17 @@ class Keeper:
             if ended.done():
                 raise _DiedError(f"ended with exit code {process.returncode}")
             if stuck.done():
-                raise _DiedError("said that it is not alive any more, so it was stopped")
+                raise _DiedError("showed no life any more, so it was stopped")
         finally:
             for task in (ended, held, stuck):
                 task.cancel()
 
     async def _until_stuck(self) -> None:
-        answers = 0
-        while answers < _STUCK_ANSWERS:
-            await asyncio.sleep(_ALIVE_POLL)
-            answers = answers + 1 if await self.part.is_stuck() else 0
+        """Returns once the part is stuck, as Kubernetes would find it."""
+        looks = 0
+        while looks < _STUCK_LOOKS:
+            await asyncio.sleep(self.part.alive_every)
+            looks = looks + 1 if await self.part.is_stuck() else 0
 
     async def _until_held(self) -> None:
         await _until(self._hold.exists)

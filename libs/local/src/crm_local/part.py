@@ -18,6 +18,8 @@ class Part(ABC):
     address: str
     ready_within: float = 90.0
     """Seconds after its start within which the part must be ready."""
+    alive_every: float = 10.0
+    """Seconds between two looks at whether a part that was ready still lives."""
 
     async def prepare(self, say: Say) -> None:  # noqa: B027 - most parts need nothing
         """What must exist before the process starts; done again at each start. Raises LocalStackError."""
@@ -34,7 +36,7 @@ class Part(ABC):
         """Returns if the part can be used, and changes nothing. Raises NotReadyError."""
 
     async def is_stuck(self) -> bool:
-        """Whether the process runs but says itself that it will not recover, so that only a restart helps."""
+        """Whether the process runs but shows no life, or says itself that it has none: then only a restart helps."""
         return False
 
 

@@ -19,7 +19,6 @@ SERVICES = (*EVENT_STORING, "analytics", "gateway")
 STREAM = "analytics-stream"
 POSTGRES_ROLES = tuple(database_of(name) for name in EVENT_STORING)
 _ROUTED = ("contacts", "sales", "service", "marketing", "analytics")
-_ANSWERS_WITHIN = aiohttp.ClientTimeout(total=5)
 _NOT_ALIVE = 503
 
 
@@ -58,6 +57,8 @@ class Service(Part):
     """One service in one process: all its roles, or only its stream."""
 
     ready_within = 180.0
+    answers_within = 5.0
+    """Seconds that a probe waits for its answer."""
 
     def __init__(self, name: str, surroundings: Surroundings) -> None:
         self.name = name
@@ -72,7 +73,7 @@ class Service(Part):
             argv=(sys.executable, "-P", "-m", self._module, self._role),
             environment=self._surroundings.environment(self.name),
             working_folder=self._surroundings.folder.data(self.name),
-            stop_within=15.0,
+            stop_within=30.0,
         )
 
     async def check_ready(self) -> None:
@@ -84,12 +85,12 @@ class Service(Part):
         try:
             return await self._ask("/livez") == _NOT_ALIVE
         except NotReadyError:
-            return False  # a busy machine answers late; only the service's own word counts
+            return True
 
     async def _ask(self, path: str) -> int:
         try:
             async with (
-                aiohttp.ClientSession(timeout=_ANSWERS_WITHIN) as session,
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.answers_within)) as session,
                 session.get(self.address + path) as answer,
             ):
                 return answer.status

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from crm_local.background import START_WITHIN, start_supervisor, stop_supervisor, wait_until_running
+from crm_local.crash import order_crash
 from crm_local.errors import LocalStackError
 from crm_local.folder import StateFolder
 from crm_local.plan import Addresses, selected_parts
@@ -120,6 +121,14 @@ class Stack:
         self.terminate(part)
         self.wait_until_ready(part, within)
 
+    def crash_at(self, part: str, point: str, nth: int = 1) -> None:
+        """Has the part's next process end, as kill -9 would end it, when it comes to a crash point for the nth time.
+
+        It holds for one start: `restart` begins it, and the process after the dead one lives.
+        """
+        self.record(part)
+        order_crash(self.folder, part, point, nth)
+
     def hold(self, part: str, within: float = 60.0) -> None:
         """Stops a part in good order and keeps it down until `release`."""
         self.record(part)
@@ -128,8 +137,12 @@ class Stack:
 
     def release(self, part: str, within: float = 180.0) -> None:
         """Starts a held part again and waits until it is ready."""
-        (self.folder.held / part).unlink(missing_ok=True)
+        self.let_start(part)
         self.wait_until_ready(part, within)
+
+    def let_start(self, part: str) -> None:
+        """Starts a held part again, and does not wait."""
+        (self.folder.held / part).unlink(missing_ok=True)
 
     def pause(self, part: str) -> None:
         """Freezes a part's process: it neither answers nor dies, as on a machine that stalls."""

@@ -5,6 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
+from aiokafka import TopicPartition
+
+
+class CursorMovedError(Exception):
+    """The stored cursor is not what this consumer left: another one has the partition, or an operator has resolved
+    parked events. Nothing was written.
+    """
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -12,7 +20,9 @@ class Cursor:
 
     `skipped` counts, by type, the events that this release does not handle; `gap` is the position that was expected
     before the first event passed over, None where nothing is missing. `recorded_at` is when the newest event applied
-    was recorded: how fresh the results are. `stored` says that the cursor was read from where it is kept.
+    was recorded: how fresh the results are. `resolved` counts the times that an operator resolved parked keys of the
+    partition: a batch that began before finds its guard failed. `stored` says that the cursor was read from where it is
+    kept.
     """
 
     next_offset: int = 0
@@ -20,6 +30,7 @@ class Cursor:
     skipped: Mapping[str, int] = field(default_factory=dict)
     gap: int | None = None
     recorded_at: datetime | None = None
+    resolved: int = 0
     stored: bool = False
 
     def after(self, offset: int) -> "Cursor":
@@ -40,6 +51,9 @@ class Cursor:
 
     def with_skipped(self, type_name: str) -> "Cursor":
         return replace(self, skipped={**self.skipped, type_name: self.skipped.get(type_name, 0) + 1})
+
+
+Cursors = dict[TopicPartition, Cursor]
 
 
 class Arrival(Enum):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 import phonenumbers
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind, Party
 from crm_platform.errors import Refusal
@@ -17,6 +17,12 @@ from crm_platform.errors import Refusal
 LEAST_PHONE_DIGITS = 5
 _INTERNATIONAL_PREFIX = re.compile(r"^\s*00(?=[1-9])")
 """00 before a country code means +, wherever the number is read."""
+_COMMON_EMAIL = re.compile(
+    r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]{2,}", re.ASCII | re.IGNORECASE
+)
+_RESERVED = tuple(f"{mark}{domain}" for mark in "@." for domain in SPECIAL_USE_DOMAIN_NAMES)
+COMMON_LENGTH = 64
+"""An address of the common form that is no longer than this keeps every bound there is on its parts."""
 
 
 class NotAnIdentifier(Refusal):
@@ -56,6 +62,9 @@ def _handle(raw: str) -> str:
 
 
 def _email(raw: str) -> str:
+    # Nearly every address has this form; reading it as any address that there can be costs fifty times as much.
+    if len(raw) <= COMMON_LENGTH and _COMMON_EMAIL.fullmatch(raw) and not raw.lower().endswith(_RESERVED):
+        return raw.lower()
     try:
         checked = validate_email(raw, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as refusal:

@@ -1,9 +1,9 @@
 """Reading records: from Kafka's bytes to an event at its place."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import orjson
 from aiokafka import ConsumerRecord
@@ -12,51 +12,139 @@ from crm_events.adapter import AdapterRecord
 from crm_events.envelope import Recorded, UnknownEventError, UnreadableEventError, from_document
 from crm_events.event import Event
 from crm_events.registry import Registry
-from crm_events.topics import MAX_RECORD_BYTES
-from crm_platform import kafka
-from crm_platform.cursor import Arrival, Cursor, arrival
+from crm_events.topics import INTERACTIONS, MAX_RECORD_BYTES
+from crm_platform import authenticity, kafka
+from crm_platform.authenticity import Authenticator
 
+ADAPTER_TOPICS = frozenset({INTERACTIONS.name})
+"""Topics that others write: what is malformed there is set aside with its reason, and the records behind it flow."""
 POSITION_DIGITS = 18
 """As many as a 64-bit store holds without fail."""
+KEY_LENGTH = 100
 STRUCTURED_PREFIX = "application/cloudevents"
 BINARY_ATTRIBUTES = (
     "id", "source", "type", "subject", "time", "sequence", "correlationid", "causationid", "actor",
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """An event as it came in. `position` and `previous` are 0 where the topic carries none (an adapter's)."""
+class Link(NamedTuple):
+    """An event's link in the chain of its partition: its position in the store, and that of the one before it."""
 
-    record: ConsumerRecord
-    event: Recorded[Event]
     position: int
     previous: int
 
 
-def type_of(record: ConsumerRecord) -> str | None:
-    """The event's type as its headers repeat it, so that a reader need not parse what it does not handle."""
-    return kafka.header(record.headers, "ce_type")
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A record as it was read: its event, or the type that is not handled here, or why it cannot be read.
 
+    `unknown` says that this release has not even heard of the unhandled type.
 
-def read(record: ConsumerRecord, registry: Registry) -> Inbound:
-    """Read a record in structured or in binary mode.
-
-    Raises UnknownEventError for a type that is not known, UnreadableEventError for anything else that is wrong with it.
+    `key` is the record's key as text. `link` is None where the topic has no chain (an adapter's), and where the record
+    does not prove that a relay of ours wrote it.
     """
-    event = from_document(_document(record), registry)
-    return Inbound(record, event, *_place(record))
+
+    record: ConsumerRecord
+    key: str
+    link: Link | None = None
+    event: Recorded[Event] | None = None
+    unhandled: str | None = None
+    unknown: bool = False
+    refusal: str | None = None
+
+    @property
+    def event_id(self) -> str | None:
+        """The event's id: of an event that cannot be read, the one that its headers claim."""
+        if self.event is not None:
+            return str(self.event.id)
+        return _claimed(self.record, "ce_id")
+
+    @property
+    def type_name(self) -> str | None:
+        return self.event.data.type_name() if self.event is not None else _claimed(self.record, "ce_type")
 
 
-def read_adapter_record(record: ConsumerRecord, registry: Registry) -> Inbound:
-    """As `read`, for a topic that others write: no positions, the size of every door, and adapters' own types only."""
+class RecordReader:
+    """Reads records for one consumer, which handles some of the registry's event types."""
+
+    def __init__(self, registry: Registry, handled: Iterable[type[Event]], authenticator: Authenticator) -> None:
+        self._registry = registry
+        self._handled = {event.type_name() for event in handled}
+        self._handled_families = {_family(name) for name in self._handled}
+        self._authenticator = authenticator
+
+    def read(self, record: ConsumerRecord) -> Inbound:
+        """Read a record in structured or in binary mode; whatever is wrong with it is told, never raised."""
+        inbound = Inbound(record, key_of(record))
+        try:
+            if record.topic in ADAPTER_TOPICS:
+                return self._handled_or_not(inbound, _adapter_event(record, self._registry))
+            inbound = replace(inbound, link=link_of(record, self._authenticator))
+            return self._read_own(inbound)
+        except UnknownEventError as unknown:
+            return self._unknown(inbound, unknown.type_name)
+        except UnreadableEventError as refusal:
+            return replace(inbound, refusal=str(refusal))
+
+    def _read_own(self, inbound: Inbound) -> Inbound:
+        type_name = kafka.header(inbound.record.headers, "ce_type")
+        if type_name is not None and type_name not in self._handled and self._registry.find(type_name):
+            return replace(inbound, unhandled=type_name)
+        return self._handled_or_not(inbound, from_document(_document(inbound.record), self._registry))
+
+    def _handled_or_not(self, inbound: Inbound, event: Recorded[Event]) -> Inbound:
+        if event.data.type_name() not in self._handled:
+            return replace(inbound, unhandled=event.data.type_name())
+        return replace(inbound, event=event)
+
+    def _unknown(self, inbound: Inbound, type_name: str) -> Inbound:
+        """A type that nobody here has heard of is passed over; a new version of one that is handled is not."""
+        if inbound.record.topic in ADAPTER_TOPICS:
+            return replace(inbound, refusal=f"{_printable(type_name)!r} is no type that adapters may write")
+        if _family(type_name) in self._handled_families:
+            return replace(inbound, refusal=f"{_printable(type_name)} is a version that this release cannot read")
+        return replace(inbound, unhandled=type_name, unknown=True)
+
+
+def link_of(record: ConsumerRecord, authenticator: Authenticator) -> Link:
+    """The record's place, once it is certain that a relay of ours has put it there; raises UnreadableEventError."""
+    link = Link(_number(record, "ce_position"), _number(record, "ce_previous"))
+    expected = authenticator.mac(
+        record.topic,
+        record.partition,
+        *link,
+        _header_bytes(record, "ce_type"),
+        record.key or b"",
+        record.value or b"",
+    )
+    if not authenticator.same(expected, _header_bytes(record, authenticity.HEADER)):
+        raise UnreadableEventError(
+            f"the header {authenticity.HEADER} does not prove that a relay of this installation wrote the record"
+        )
+    return link
+
+
+def key_of(record: ConsumerRecord) -> str:
+    """The record's key as text: an aggregate's id. A key that is none of ours is told by its hash or left empty."""
+    key: bytes = record.key or b""
+    try:
+        text = key.decode("ascii")
+    except UnicodeDecodeError:
+        text = ""
+    if key and (not text.isprintable() or not text or len(text) > KEY_LENGTH):
+        return f"sha256:{hashlib.sha256(key).hexdigest()}"
+    return text or "none"
+
+
+def _adapter_event(record: ConsumerRecord, registry: Registry) -> Recorded[Event]:
+    """An event of a topic that others write: the size of every door, and adapters' own types only."""
     size = len(record.value or b"")
     if size > MAX_RECORD_BYTES:
         raise UnreadableEventError(f"the record has {size} bytes, over the {MAX_RECORD_BYTES} that are taken")
     event = from_document(_document(record), registry)
     if not isinstance(event.data, AdapterRecord):
         raise UnknownEventError(event.data.type_name())
-    return Inbound(record, event, position=0, previous=0)
+    return event
 
 
 def _document(record: ConsumerRecord) -> Mapping[str, Any]:
@@ -77,11 +165,6 @@ def _document(record: ConsumerRecord) -> Mapping[str, Any]:
     return {name: text for name, text in headers if text is not None} | {"data": value}
 
 
-def _place(record: ConsumerRecord) -> tuple[int, int]:
-    """The event's position in its store, and that of the one before it in the partition."""
-    return _number(record, "ce_position"), _number(record, "ce_previous")
-
-
 def _number(record: ConsumerRecord, name: str) -> int:
     text = kafka.header(record.headers, name) or ""
     if not (text.isascii() and text.isdecimal() and len(text) <= POSITION_DIGITS):
@@ -89,17 +172,21 @@ def _number(record: ConsumerRecord, name: str) -> int:
     return int(text)
 
 
-def passed(cursor: Cursor, record: ConsumerRecord, unknown: UnknownEventError) -> Cursor:
-    """An event of a type that is not handled is counted by name; its place is still checked and taken.
+def _header_bytes(record: ConsumerRecord, name: str) -> bytes:
+    return next((value or b"" for key, value in record.headers if key == name), b"")
 
-    Raises UnreadableEventError where the place cannot be read.
-    """
-    position, previous = _place(record)
-    match arrival(cursor, position, previous):
-        case Arrival.NEXT:
-            at = datetime.fromtimestamp(record.timestamp / 1000, tz=UTC)
-            return cursor.applied(position, at).with_skipped(unknown.type_name)
-        case Arrival.GAP:
-            return cursor.passed_over()
-        case Arrival.REPEAT:
-            return cursor
+
+def _claimed(record: ConsumerRecord, name: str) -> str | None:
+    text = kafka.header(record.headers, name)
+    return None if text is None else _printable(text)
+
+
+def _printable(text: str) -> str:
+    """Somebody else's words, fit for a log line and a row."""
+    return "".join(c if c.isprintable() else "?" for c in text[:KEY_LENGTH])
+
+
+def _family(type_name: str) -> str:
+    """The type without its version: `crm.sales.LeadCaptured` of `crm.sales.LeadCaptured.v1`."""
+    name, separator, version = type_name.rpartition(".v")
+    return name if separator and version.isdecimal() else type_name

@@ -12,6 +12,15 @@ from crm_events.topics import MAX_MESSAGE_BYTES
 
 STOP_SECONDS = 3.0
 
+CONNECTION: Mapping[str, Any] = {
+    "request_timeout_ms": 10_000,
+    "metadata_max_age_ms": 30_000,
+    "retry_backoff_ms": 300,
+}
+"""Of every client. A broker that is silent over a request for 10 s has its connection closed; aiokafka would wait four
+times as long, and hold what is polled or sent until then. One that is away is asked, and logged, three times a second.
+"""
+
 Headers = Sequence[tuple[str, bytes]]
 TRANSIENT = (KafkaError, OSError, TimeoutError)
 """What goes away by itself when the broker comes back."""
@@ -35,8 +44,7 @@ async def producer(bootstrap: str, **settings: Any) -> AsyncIterator[AIOKafkaPro
         bootstrap_servers=bootstrap,
         enable_idempotence=True,
         max_request_size=MAX_MESSAGE_BYTES,
-        request_timeout_ms=10_000,
-        **{"linger_ms": 0, "max_batch_size": 256 * 1024, **settings},
+        **{**CONNECTION, "linger_ms": 0, "max_batch_size": 256 * 1024, **settings},
     )
     try:
         await client.start()
@@ -53,12 +61,19 @@ async def reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
+        **CONNECTION,
     )
     try:
         await client.start()
         yield client
     finally:
         await stopped(client)
+
+
+async def ping(bootstrap: str) -> None:
+    """Ask the broker for a sign of life; raises KafkaError, OSError or TimeoutError where it gives none."""
+    async with reader(bootstrap) as client:
+        await client.topics()
 
 
 async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:

@@ -6,6 +6,7 @@ the ring is read to the topic's present end, and only then missing means erased.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
@@ -18,11 +19,14 @@ from pymongo import DeleteOne, ReplaceOne
 from crm_events.event import Event, Sealed
 from crm_events.topics import KEYS
 from crm_platform import kafka, mongo
-from crm_platform.consumer import Consumer, Cursors, Progress
+from crm_platform.consumer import Consumer
+from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.cursor import Cursor
+from crm_platform.delivery import APPLIED, Progress, Standing
 from crm_platform.logging import get_logger
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.mongo_cursors import MongoCursors
+from crm_platform.parking import LotSize
 from crm_platform.sealing import InstallationKey, SealBrokenError, SealedBlock, SubjectKey
 from crm_platform.wakeup import Wakeup
 
@@ -43,7 +47,7 @@ class Keyring:
     ) -> None:
         self._collection = database[COLLECTION]
         self._cursors = MongoCursors(database, consumer)
-        self._installation = installation
+        self.installation = installation
         self._bootstrap = bootstrap
         self._applied = applied
         self._cache: LRUCache[UUID, SubjectKey] = LRUCache(CACHED_KEYS)
@@ -65,7 +69,7 @@ class Keyring:
     async def _look_up(self, keys: set[UUID]) -> set[UUID]:
         rows = await self._collection.find({"_id": {"$in": [str(key) for key in keys]}}).to_list(None)
         found = {UUID(row["_id"]): row["wrapped"] for row in rows}
-        self._cache.update({key: self._installation.unwrap(key, bytes(wrapped)) for key, wrapped in found.items()})
+        self._cache.update({key: self.installation.unwrap(key, bytes(wrapped)) for key, wrapped in found.items()})
         return set(found)
 
     async def _catch_up(self) -> None:
@@ -118,7 +122,11 @@ class Keyring:
 
 
 def _key_id(block: Sealed | SealedBlock) -> UUID:
-    return block.key if isinstance(block.key, UUID) else UUID(block.key)
+    return block.key if isinstance(block.key, UUID) else _uuid(block.key)
+
+
+_uuid = lru_cache(maxsize=4096)(UUID)
+"""All blocks of a contact have one key."""
 
 
 class KeyringFiller(Consumer):
@@ -129,9 +137,7 @@ class KeyringFiller(Consumer):
     def __init__(
         self, name: str, database: mongo.Database, keyring: Keyring, bootstrap: str, instance: str, applied: Wakeup
     ) -> None:
-        super().__init__(bootstrap, instance)
-        self.name = name
-        self.topics = (KEYS,)
+        super().__init__(name, (KEYS,), bootstrap, instance)
         self._database = database
         self._keyring = keyring
         self._kept = MongoCursors(database, name)
@@ -141,31 +147,60 @@ class KeyringFiller(Consumer):
         await mongo.ensure_collection(self._database, CURSORS, {"consumer": [("consumer", 1)]})
         await mongo.ensure_collection(self._database, COLLECTION, {})
 
-    async def load_cursors(self, partitions: Iterable[TopicPartition]) -> Cursors:
-        return await self._kept.load(partitions)
+    async def standing(self, places: Iterable[TopicPartition]) -> Standing:
+        return Standing(await self._kept.load(places))
 
-    async def apply(self, records: Sequence[ConsumerRecord], cursors: Mapping[TopicPartition, Cursor]) -> Progress:
-        progress = Progress(cursors)
+    async def apply(
+        self, records: Sequence[ConsumerRecord], standing: Standing, because: str | None = None
+    ) -> Progress:
+        """A record that holds no key of this installation is set aside: no event was ever sealed with it."""
+        progress = Progress(standing)
         writes = []
         for record in records:
-            writes.append(_write(record))
-            progress.move(record, progress.cursor(record), "applied")
+            cursor = progress.cursor(record)
+            try:
+                if because is not None:
+                    raise SealBrokenError(because)
+                writes.append(self._write(record))
+            except SealBrokenError as refusal:
+                progress.refuse(record, cursor, str(refusal))
+            else:
+                progress.move(record, cursor, APPLIED)
 
         async def work(session: mongo.Session) -> None:
-            await self._kept.move(cursors, progress.cursors, session)
-            await self._database[COLLECTION].bulk_write(writes, session=session)
+            await self._kept.move(standing.cursors, progress.cursors, session)
+            if writes:
+                await self._database[COLLECTION].bulk_write(writes, session=session)
 
         await mongo.in_transaction(self._database.client, work)
-        self._keyring.forget(UUID(record.key.decode()) for record in records if record.value is None)
+        passing(CrashPoint.KEYRING_AFTER_COMMIT)
+        self._keyring.forget(key for record in records if record.value is None and (key := _key_of(record)))
         self._applied.set()
         return progress
 
+    def _write(self, record: ConsumerRecord) -> ReplaceOne[mongo.Row] | DeleteOne:
+        """A key as it is kept; a tombstone destroys it. Raises SealBrokenError for what is no key of ours."""
+        key = _key_of(record)
+        if key is None:
+            raise SealBrokenError("the record's key is not the id of a subject key")
+        if record.value is None:
+            return DeleteOne({"_id": str(key)})
+        try:
+            document = orjson.loads(record.value)
+            owner, wrapped = str(document["owner"]), bytes.fromhex(document["wrapped"])
+        except (ValueError, TypeError, KeyError) as malformed:
+            raise SealBrokenError("the record holds no wrapped subject key") from malformed
+        self._keyring.installation.unwrap(key, wrapped)
+        return ReplaceOne({"_id": str(key)}, {"_id": str(key), "owner": owner, "wrapped": wrapped}, upsert=True)
 
-def _write(record: ConsumerRecord) -> ReplaceOne[mongo.Row] | DeleteOne:
-    """A key as it is kept; a tombstone destroys it."""
-    key = record.key.decode()
-    if record.value is None:
-        return DeleteOne({"_id": key})
-    document = orjson.loads(record.value)
-    row = {"_id": key, "owner": document["owner"], "wrapped": bytes.fromhex(document["wrapped"])}
-    return ReplaceOne({"_id": key}, row, upsert=True)
+    async def lot_size(self) -> LotSize:
+        """Nothing is parked here: no key waits for another."""
+        await mongo.ping(self._database.client)
+        return LotSize(0, 0, None)
+
+
+def _key_of(record: ConsumerRecord) -> UUID | None:
+    try:
+        return UUID((record.key or b"").decode())
+    except ValueError:
+        return None

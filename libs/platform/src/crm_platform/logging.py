@@ -13,6 +13,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from crm_platform import tracing
 from crm_platform.errors import Refusal
 
 _FRAMES = 12
@@ -33,6 +34,7 @@ def configure_logging(service: str, version: str, level: str = "info") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         _Origin(service, version),
+        _name_the_trace,
         _describe_error,
     ]
     structlog.configure(
@@ -74,6 +76,12 @@ class _Origin:
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event.update(self._origin)
         return event
+
+
+def _name_the_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """`trace_id` and `span_id` of the span that the line was written in, where there is one."""
+    event.update(tracing.current_ids())
+    return event
 
 
 def _describe_error(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -81,11 +81,6 @@ RECORDS_LOST = Gauge(
     "1 once a topic no longer held what a consumer's cursor asked for, until the consumer reads on without loss.",
     ("consumer", "topic", "partition"),
 )
-PARTITION_STOPPED = Gauge(
-    "crm_partition_stopped",
-    "1 while a consumer stands before an event that it cannot apply, else 0.",
-    ("consumer", "topic", "partition"),
-)
 PARKED_KEYS = Gauge("crm_parked_keys", "Keys whose events wait for an operator.", ("consumer",))
 PARKED_EVENTS = Gauge("crm_parked_events", "Events that wait for an operator.", ("consumer",))
 PARKED_OLDEST_SECONDS = Gauge(
@@ -99,7 +94,6 @@ PARKED_RESOLVED = Counter(
 UNKNOWN_EVENTS = Counter(
     "crm_unknown_events", "Events read of a type that this release does not know.", ("consumer", "topic")
 )
-UPCASTS = Counter("crm_upcasts", "Events read in an earlier version than today's.", ("event_type",))
 
 ADAPTER_RECORDS_REFUSED = Counter(
     "crm_adapter_records_refused", "Records of channel adapters that break the contract.", ("topic",)
@@ -110,6 +104,15 @@ DEPENDENCY_UP = Gauge(
     "crm_dependency_up",
     "1 if the part answered when last asked, else 0. dependency: kafka, mongodb, postgresql.",
     ("dependency",),
+)
+
+PART_ALIVE = Gauge(
+    "crm_part_alive",
+    "1 while a part of the process (a consumer, the relay, the store's writer) makes progress; at 0 /livez says 503.",
+    ("part",),
+)
+PART_READY = Gauge(
+    "crm_part_ready", "1 once a part of the process can do its work; at 0 /readyz says 503 and names it.", ("part",)
 )
 
 TOKEN_KEY_FETCHES = Counter(

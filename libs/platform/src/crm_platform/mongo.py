@@ -6,13 +6,14 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions
+from bson.errors import BSONError
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
     AsyncIOMotorClientSession,
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -25,21 +26,38 @@ Database = AsyncIOMotorDatabase[Row]
 Collection = AsyncIOMotorCollection[Row]
 Session = AsyncIOMotorClientSession
 MongoError = PyMongoError
+MongoAway = ConnectionFailure
 
 T = TypeVar("T")
+Work = Callable[[Session], Awaitable[T]]
+"""What is done in a transaction, with its session; it may be done again."""
 
 TRANSACTION_SECONDS = 20.0
 """A transaction is tried again this long: longer than a dead client's may hold the same documents (docs/adr/0004)."""
 COMMIT_ATTEMPTS = 5
+AWAY_ATTEMPTS = 2
+"""A server that is away is waited for by the caller, who can say so; a fail-over is over by the second attempt."""
 SERVER_SECONDS = 3.0
+CONNECT_SECONDS = 3.0
+HEARTBEAT_SECONDS = 2.0
+"""A server that has not been heard of for this and `CONNECT_SECONDS` is away: whoever waits for it is told."""
+ANSWER_SECONDS = 8.0
+"""A server that lives may be silent this long over one operation."""
 
 
 def connect(uri: str) -> Client:
-    """A client for the running event loop. It connects when first used; writes are acknowledged by a majority."""
+    """A client for the running event loop. It connects when first used; writes are acknowledged by a majority.
+
+    A server that falls silent without closing its connections is noticed within 5 s, and no operation waits for longer
+    than 8 s.
+    """
     return AsyncIOMotorClient(
         uri,
-        serverSelectionTimeoutMS=int(SERVER_SECONDS * 1000),
-        socketTimeoutMS=30_000,
+        serverSelectionTimeoutMS=_milliseconds(SERVER_SECONDS),
+        connectTimeoutMS=_milliseconds(CONNECT_SECONDS),
+        heartbeatFrequencyMS=_milliseconds(HEARTBEAT_SECONDS),
+        socketTimeoutMS=_milliseconds(ANSWER_SECONDS),
+        waitQueueTimeoutMS=_milliseconds(SERVER_SECONDS),
         tz_aware=True,
         tzinfo=UTC,
         w="majority",
@@ -48,6 +66,10 @@ def connect(uri: str) -> Client:
         retryWrites=True,
         uuidRepresentation="standard",
     )
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 def database(client: Client, name: str) -> Database:
@@ -61,7 +83,13 @@ def database(client: Client, name: str) -> Database:
     )
 
 
-async def in_transaction(client: Client, work: Callable[[Session], Awaitable[T]]) -> T:
+async def in_transaction(client: Client, work: Work[T]) -> T:
+    """Run `work` in one transaction of a session of its own; see `transacted`."""
+    async with await client.start_session() as session:
+        return await transacted(session, work)
+
+
+async def transacted(session: Session, work: Work[T]) -> T:
     """Run `work` in one transaction and commit it.
 
     `work` may run again after a transient error, so it must have no effect outside the transaction. A lost answer to a
@@ -69,30 +97,72 @@ async def in_transaction(client: Client, work: Callable[[Session], Awaitable[T]]
     """
     deadline = monotonic() + TRANSACTION_SECONDS
     backoff = Backoff(most=0.5, first=0.01)
-    async with await client.start_session() as session:
-        while True:
-            try:
-                async with session.start_transaction():
-                    result = await work(session)
-                    await _commit(session)
-            except (ConnectionFailure, OperationFailure) as failure:
-                if monotonic() > deadline or not failure.has_error_label("TransientTransactionError"):
-                    raise
-                MONGODB_RETRIES.inc()
-                await backoff.wait()
-            else:
-                return result
+    away = 0
+    while True:
+        try:
+            async with session.start_transaction():
+                result = await work(session)
+                await _commit(session, deadline)
+        except (ConnectionFailure, OperationFailure) as failure:
+            away += isinstance(failure, ConnectionFailure)
+            given_up = away == AWAY_ATTEMPTS or monotonic() > deadline
+            if given_up or not failure.has_error_label("TransientTransactionError"):
+                raise
+            MONGODB_RETRIES.inc()
+            await backoff.wait()
+        else:
+            return result
 
 
-async def _commit(session: Session) -> None:
+async def _commit(session: Session, deadline: float) -> None:
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:
             await session.commit_transaction()
         except (ConnectionFailure, OperationFailure) as failure:
-            if attempt == COMMIT_ATTEMPTS or not failure.has_error_label("UnknownTransactionCommitResult"):
+            last = attempt == COMMIT_ATTEMPTS or monotonic() > deadline
+            if last or not failure.has_error_label("UnknownTransactionCommitResult"):
                 raise
         else:
             return
+
+
+def refused(error: BaseException) -> bool:
+    """Whether what was to be written can never be written, however often it is tried: too large, too deep, no BSON."""
+    if isinstance(error, _UNENCODABLE):
+        return True
+    if not isinstance(error, OperationFailure):
+        return False
+    if any(error.has_error_label(label) for label in _PASSING):
+        return False
+    if isinstance(error, BulkWriteError):
+        return any(failed["code"] in _REFUSED for failed in error.details["writeErrors"])
+    return error.code in _REFUSED
+
+
+_UNENCODABLE = (BSONError, OverflowError, UnicodeEncodeError, RecursionError)
+"""What the driver raises before anything is sent; a document above 16 MB is one of them (DocumentTooLarge)."""
+_PASSING = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
+_REFUSED = frozenset(
+    {
+        2,  # BadValue
+        9,  # FailedToParse
+        14,  # TypeMismatch
+        15,  # Overflow: nested too deep
+        22,  # InvalidBSON
+        52,  # DollarPrefixedFieldName
+        53,  # InvalidIdField
+        55,  # InvalidDBRef
+        56,  # EmptyFieldName
+        57,  # DottedFieldName
+        121,  # DocumentValidationFailure
+        171,  # CannotIndexParallelArrays
+        10334,  # BSONObjectTooLarge
+        17280,  # KeyTooLong
+        17419,  # a document that an update makes larger than 16 MB
+        17420,  # the same, of a document that an upsert makes
+    }
+)
+"""Codes by which the server says that the document is at fault."""
 
 
 async def ensure_collection(database: Database, name: str, indexes: Mapping[str, list[tuple[str, int]]]) -> None:
@@ -108,3 +178,8 @@ async def ensure_collection(database: Database, name: str, indexes: Mapping[str,
 
 
 _NAMESPACE_EXISTS = 48
+
+
+async def ping(client: Client) -> None:
+    """Ask the server for a sign of life; raises MongoError where it gives none."""
+    await client.admin.command("ping")

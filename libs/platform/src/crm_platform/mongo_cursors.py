@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from aiokafka import TopicPartition
 from pymongo.errors import DuplicateKeyError
 
-from crm_platform.consumer import CursorMovedError, Cursors
-from crm_platform.cursor import Cursor
+from crm_platform.cursor import Cursor, CursorMovedError, Cursors
 from crm_platform.mongo import Database, Row, Session
 
 COLLECTION = "cursors"
@@ -37,7 +36,11 @@ class MongoCursors:
         for place, cursor in after.items():
             row = self._to_row(place, cursor)
             if before[place].stored:
-                expected = {"_id": row["_id"], "next_offset": before[place].next_offset}
+                expected = {
+                    "_id": row["_id"],
+                    "next_offset": before[place].next_offset,
+                    "resolved": before[place].resolved,
+                }
                 replaced = await self._collection.replace_one(expected, row, session=session)
                 if replaced.matched_count != 1:
                     raise CursorMovedError(row["_id"])
@@ -46,6 +49,10 @@ class MongoCursors:
                     await self._collection.insert_one(row, session=session)
                 except DuplicateKeyError as taken:
                     raise CursorMovedError(row["_id"]) from taken
+
+    async def resolve(self, place: TopicPartition, session: Session) -> None:
+        """An operator resolves parked events of the partition: every batch under way there finds its guard failed."""
+        await self._collection.update_one({"_id": self._id(place)}, {"$inc": {"resolved": 1}}, session=session)
 
     def _to_row(self, place: TopicPartition, cursor: Cursor) -> Row:
         return {
@@ -59,6 +66,7 @@ class MongoCursors:
             "skipped": [[type_name, count] for type_name, count in cursor.skipped.items()],
             "gap": cursor.gap,
             "recorded_at": cursor.recorded_at,
+            "resolved": cursor.resolved,
         }
 
 
@@ -69,5 +77,6 @@ def _from_row(row: Row) -> Cursor:
         skipped=dict(row["skipped"]),
         gap=row["gap"],
         recorded_at=row["recorded_at"],
+        resolved=row["resolved"],
         stored=True,
     )

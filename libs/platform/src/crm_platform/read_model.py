@@ -11,14 +11,14 @@ from aiokafka import TopicPartition
 from pydantic import BaseModel
 
 from crm_platform import mongo
-from crm_platform.consumer import Cursors
-from crm_platform.cursor import Cursor
+from crm_platform.cursor import Cursor, Cursors
 from crm_platform.errors import NotFound, Unavailable
+from crm_platform.folding import from_row
 from crm_platform.http.paging import Page, PageRequest
 from crm_platform.keyring import Keyring
 from crm_platform.mongo_cursors import MongoCursors
 from crm_platform.projection import Document, Projection
-from crm_platform.projector import collection_name, from_row
+from crm_platform.projection_store import collection_name
 from crm_platform.sealing import SealedBlock
 from crm_platform.wakeup import Wakeup
 

@@ -7,49 +7,40 @@ one that cannot be sent stops it. After an error it begins again at the checkpoi
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from contextlib import suppress
+from time import monotonic
+from time import time as wall_clock
 
 import orjson
 import psycopg
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 from eventsourcing.persistence import PersistenceError
 
-from crm_events.envelope import STRUCTURED, event_id
+from crm_events.envelope import UnreadableEventError
 from crm_events.topics import Topic
 from crm_platform import kafka
+from crm_platform.authenticity import Authenticator
 from crm_platform.backoff import Backoff
+from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.event_store.application import EventStore
-from crm_platform.event_store.mapper import PRIVATE
-from crm_platform.event_store.recorder import Notification, Recorder
+from crm_platform.event_store.recorder import Recorder
+from crm_platform.event_tracing import publishing
+from crm_platform.finishing import to_its_end
+from crm_platform.inbound import link_of
+from crm_platform.lag import Watchdog
 from crm_platform.logging import get_logger
-from crm_platform.metrics import EVENTS_PUBLISHED, RELAY_HEAD, RELAY_POSITION
-from crm_platform.partitioning import key_of, partition_of
+from crm_platform.metrics import EVENTS_PUBLISHED, RELAY_HEAD, RELAY_LAG_SECONDS, RELAY_POSITION, RELAY_STOPPED
+from crm_platform.outbox import Checkpoint, Outbox, Outgoing, StoreBehindLogError, within
 
 BATCH = 2_000
 BATCH_BYTES = 4 * 1024 * 1024
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 2.0
+ANSWER_SECONDS = 3.0
+LOOK_BACK_RECORDS = 20
 
 log = get_logger(__name__)
-
-
-class StoreBehindLogError(RuntimeError):
-    """Kafka holds events that the store does not: the store was restored from a backup."""
-
-
-@dataclass(slots=True)
-class Checkpoint:
-    """How far the store is published: its position, and the last position in each partition."""
-
-    position: int = 0
-    partitions: dict[int, int] = field(default_factory=dict)
-
-
-class Outgoing(NamedTuple):
-    partition: int
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
 
 
 class Relay:
@@ -57,70 +48,84 @@ class Relay:
 
     name = "relay"
 
-    def __init__(self, store: EventStore, postgres_uri: str, bootstrap: str, topic: Topic) -> None:
-        self._store = store
+    def __init__(
+        self, store: EventStore, postgres_uri: str, bootstrap: str, topic: Topic, authenticator: Authenticator
+    ) -> None:
         self._recorder: Recorder = store.store
         self._postgres_uri = postgres_uri
         self._bootstrap = bootstrap
         self._topic = topic
+        self._authenticator = authenticator
+        self._outbox = Outbox(topic, authenticator)
+        self._position = 0
+        self._published_before = 0
+        self._read_at = wall_clock()
+        self._refused = False
+        self._watchdog = Watchdog(monotonic())
         self.ready = False
         self.alive = True
 
     async def run(self) -> None:
         """Relay for ever. A broker or database that is away is waited for; StoreBehindLogError stops it for good."""
+        watching = asyncio.create_task(self._watch(), name="relay watch")
+        try:
+            await self._relay_for_ever()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _relay_for_ever(self) -> None:
         backoff = Backoff()
         while True:
             try:
                 await self._run_once(backoff)
             except StoreBehindLogError as refusal:
-                self.ready = False
+                self._stopped(refused=True)
                 log.error("relay_refuses_to_run", reason=str(refusal))
                 await asyncio.Event().wait()
+            except KafkaError as failure:
+                self._stopped(refused=not failure.retriable)
+                log.warning("relay_interrupted", exc_info=failure)
+                await backoff.wait()
             except (*kafka.TRANSIENT, PersistenceError, psycopg.Error) as failure:
                 log.warning("relay_interrupted", exc_info=failure)
                 await backoff.wait()
+
+    def _stopped(self, *, refused: bool) -> None:
+        self._refused = refused
+        RELAY_STOPPED.set(refused)
 
     async def _run_once(self, backoff: Backoff) -> None:
         async with await psycopg.AsyncConnection.connect(self._postgres_uri, autocommit=True) as listening:
             await listening.execute(f'LISTEN "{self._recorder.channel_name}"')
             checkpoint = await self._verified_checkpoint()
             async with kafka.producer(self._bootstrap) as producer:
-                self.ready = True
                 while True:
-                    if not await self._relay_batch(producer, checkpoint):
+                    if not await to_its_end(self._relay_batch(producer, checkpoint)):
+                        self.ready = True
                         await _notified(listening)
+                    self._stopped(refused=False)
                     backoff.succeeded()
 
     async def _relay_batch(self, producer: AIOKafkaProducer, checkpoint: Checkpoint) -> bool:
         """Publish what comes next; False if there was nothing."""
-        notifications = await asyncio.to_thread(self._recorder.select_after, checkpoint.position, BATCH)
-        notifications = _within(notifications, BATCH_BYTES)
-        if not notifications:
-            RELAY_HEAD.set(checkpoint.position)
-            return False
-        RELAY_HEAD.set(notifications[-1].position)
-        outgoing = [o for n in notifications if (o := self._outgoing(n, checkpoint.partitions))]
-        await self._send(producer, outgoing)
-        checkpoint.position = notifications[-1].position
-        await asyncio.to_thread(self._save, checkpoint)
+        read_at = wall_clock()
+        found = await asyncio.to_thread(self._recorder.select_after, checkpoint.position, BATCH)
+        notifications = within(found, BATCH_BYTES)
+        if notifications:
+            passing(CrashPoint.RELAY_AFTER_READ)
+            outgoing = self._outbox.records(notifications, checkpoint)
+            with publishing(self._topic.name, (record.headers for record in outgoing), self._published_before):
+                await self._send(producer, outgoing)
+            passing(CrashPoint.RELAY_AFTER_ACK)
+            await asyncio.to_thread(self._save, checkpoint)
+            passing(CrashPoint.RELAY_AFTER_CHECKPOINT)
+            EVENTS_PUBLISHED.labels(topic=self._topic.name).inc(len(outgoing))
+        self._position = checkpoint.position
+        self._read_at = read_at
+        self._watchdog.progressed(monotonic())
         RELAY_POSITION.set(checkpoint.position)
-        EVENTS_PUBLISHED.labels(topic=self._topic.name).inc(len(outgoing))
-        return True
-
-    def _outgoing(self, notification: Notification, last: dict[int, int]) -> Outgoing | None:
-        """The record of an event, None for a private one; `last` moves on to it."""
-        if notification.topic.startswith(PRIVATE):
-            return None
-        partition = partition_of(notification.stream, self._topic.partitions)
-        previous, last[partition] = last.get(partition, 0), notification.position
-        headers = [
-            ("content-type", STRUCTURED.encode()),
-            ("ce_id", str(event_id(notification.stream, notification.sequence)).encode()),
-            ("ce_type", notification.topic.encode()),
-            ("ce_position", b"%d" % notification.position),
-            ("ce_previous", b"%d" % previous),
-        ]
-        return Outgoing(partition, key_of(notification.stream), notification.state, headers)
+        return bool(notifications)
 
     async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
         """Send in order within each partition, whole batches at a time, and wait for every ack."""
@@ -137,6 +142,7 @@ class Relay:
                     batch = producer.create_batch()
                     batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
             acks.append(await producer.send_batch(batch, self._topic.name, partition=partition))
+        passing(CrashPoint.RELAY_AFTER_SEND)
         await asyncio.gather(*acks)
 
     # -- the checkpoint
@@ -162,19 +168,14 @@ class Relay:
     async def _verified_checkpoint(self) -> Checkpoint:
         """The checkpoint, set back where Kafka has lost what it says was published."""
         checkpoint = await asyncio.to_thread(self._load)
+        self._published_before = checkpoint.position
         published = await self._last_published()
         newest = await asyncio.to_thread(self._recorder.max_notification_id) or 0
-        ahead = max(published.values(), default=0)
-        if ahead > newest:
-            raise StoreBehindLogError(
-                f"{self._topic.name} holds position {ahead}, the store ends at {newest}: it was restored from a backup."
-                " Take the missing events back from the log before this service writes again."
-            )
-        lost = [published.get(p, 0) for p, position in checkpoint.partitions.items() if published.get(p, 0) < position]
-        if lost:
-            log.error("relay_set_back", from_position=checkpoint.position, to_position=min(lost))
-            checkpoint = await asyncio.to_thread(self._as_of, min(lost))
-        return checkpoint
+        position = self._outbox.position_to_set_back_to(checkpoint, published, newest)
+        if position is None:
+            return checkpoint
+        log.error("relay_set_back", from_position=checkpoint.position, to_position=position)
+        return await asyncio.to_thread(self._as_of, position)
 
     def _as_of(self, position: int) -> Checkpoint:
         """The checkpoint as it was at a position, told by the store; costs as much as the history before it."""
@@ -182,24 +183,63 @@ class Relay:
         while notifications := [
             n for n in self._recorder.select_after(checkpoint.position, BATCH) if n.position <= position
         ]:
-            for notification in notifications:
-                self._outgoing(notification, checkpoint.partitions)
-            checkpoint.position = notifications[-1].position
+            self._outbox.records(notifications, checkpoint)
         return checkpoint
 
     async def _last_published(self) -> dict[int, int]:
-        """`ce_position` of the last record of each partition that has one."""
+        """The position of the last record of each partition that has one of a relay's."""
         async with kafka.reader(self._bootstrap) as client:
-            ends = await kafka.end_offsets(client, self._topic.name, self._topic.partitions)
-            held = [TopicPartition(self._topic.name, p) for p, end in ends.items() if end]
-            client.assign(held)
-            return {tp.partition: await _position_at(client, tp, ends[tp.partition] - 1) for tp in held}
+            places = [TopicPartition(self._topic.name, n) for n in range(self._topic.partitions)]
+            client.assign(places)
+            beginnings = await client.beginning_offsets(places)
+            ends = await client.end_offsets(places)
+            found = {p.partition: await self._last_position(client, p, beginnings[p], ends[p]) for p in places}
+        return {partition: position for partition, position in found.items() if position is not None}
 
+    async def _last_position(self, client: AIOKafkaConsumer, place: TopicPartition, begin: int, end: int) -> int | None:
+        """The position of the last record that a relay wrote there; what strangers wrote behind it is no matter."""
+        while begin < end:
+            start = max(begin, end - LOOK_BACK_RECORDS)
+            records = await _records_between(client, place, start, end)
+            for record in reversed(records):
+                with suppress(UnreadableEventError):
+                    return link_of(record, self._authenticator).position
+            end = start
+        return None
 
-async def _position_at(client: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> int:
-    client.seek(partition, offset)
-    record = await client.getone(partition)
-    return int(kafka.header(record.headers, "ce_position") or 0)
+    # -- how far the relay is behind, and whether it goes on, looked at every two seconds
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self._look()
+            except Exception as failure:
+                log.warning("relay_not_watched", exc_info=failure)
+
+    async def _look(self) -> None:
+        position, read_at = self._position, self._read_at
+        answering, head = await self._answers()
+        behind = max(0, head - position)
+        # What is refused is told by its own gauge; starting again would not mend it.
+        stuck = self._watchdog.is_stuck(monotonic(), lag=behind, answering=answering and not self._refused)
+        if stuck and self.alive:
+            log.error("relay_stuck", position=position, head=head)
+        self.alive = not stuck
+        RELAY_HEAD.set(head)
+        RELAY_LAG_SECONDS.set(max(0.0, wall_clock() - read_at) if behind else 0.0)
+
+    async def _answers(self) -> tuple[bool, int]:
+        """Whether the store and Kafka give a sign of life, and the newest position of the store as far as known."""
+        head = self._position
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                head = await asyncio.to_thread(self._recorder.max_notification_id) or 0
+                if head > self._position:
+                    await kafka.ping(self._bootstrap)
+        except (*kafka.TRANSIENT, PersistenceError):
+            return False, head
+        return True, head
 
 
 async def _notified(listening: psycopg.AsyncConnection[object]) -> None:
@@ -208,10 +248,13 @@ async def _notified(listening: psycopg.AsyncConnection[object]) -> None:
         pass
 
 
-def _within(notifications: list[Notification], limit: int) -> list[Notification]:
-    size = 0
-    for index, notification in enumerate(notifications):
-        size += len(notification.state)
-        if size > limit and index:
-            return notifications[:index]
-    return notifications
+async def _records_between(
+    client: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
+) -> list[ConsumerRecord]:
+    """The records of the partition from one offset up to another; the offsets may have holes."""
+    client.seek(place, start)
+    records: list[ConsumerRecord] = []
+    while await client.position(place) < end:
+        fetched = await client.getmany(place, timeout_ms=1_000)
+        records += [record for record in fetched.get(place, ()) if record.offset < end]
+    return records

@@ -13,6 +13,8 @@ import msgspec
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from pydantic import BaseModel
 
 from crm_events.event import Sealed
@@ -74,7 +76,7 @@ class SubjectKey:
 
     def open(self, block: Sealed | SealedBlock, kind: type[B]) -> B:
         """The block in the clear; raises SealBrokenError."""
-        associated = _uuid(block.event).bytes + _uuid(block.subject).bytes + self.id.bytes
+        associated = _bytes(block.event) + _bytes(block.subject) + self.id.bytes
         try:
             box = base64.b64decode(block.box, validate=True)
             plain = self._cipher.decrypt(box[:_NONCE], box[_NONCE:], associated)
@@ -83,15 +85,21 @@ class SubjectKey:
             raise SealBrokenError(f"the personal block of event {block.event} does not open with its key") from broken
 
 
-def _uuid(value: UUID | str) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
+def _bytes(id: UUID | str) -> bytes:  # noqa: A002 - an id of any kind
+    # A view opens many blocks: making a UUID of each id only to have its bytes would cost as much as the cipher.
+    return id.bytes if isinstance(id, UUID) else bytes.fromhex(id.replace("-", ""))
 
 
 class InstallationKey:
     """Wraps the subjects' keys; it stands outside every database."""
 
     def __init__(self, secret: bytes) -> None:
+        self._secret = secret
         self._cipher = AESGCM(secret)
+
+    def derived(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose, from which this one cannot be told (HKDF-Expand, RFC 5869)."""
+        return HKDFExpand(algorithm=SHA256(), length=32, info=purpose.encode()).derive(self._secret)
 
     def wrap(self, key: SubjectKey) -> bytes:
         nonce = os.urandom(_NONCE)

@@ -78,10 +78,17 @@ class ServiceSettings(BaseSettings):
 
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
     """The longest request body, unless a route accepts more."""
+    requests_in_work: Annotated[int, Field(ge=1)] = 512
+    """How many requests are worked on at once; more are answered with 503."""
     drain_seconds: Annotated[float, Field(ge=0)] = 0.0
     """How long a process that was told to stop keeps serving while /readyz already says no."""
     shutdown_seconds: Annotated[int, Field(ge=1)] = 10
     """How long requests in flight may take after that."""
+
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+")] | None = None
+    """Base URL of what receives spans, such as http://collector:4318; without it nothing is traced."""
+    otlp_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Which part of the traces that begin here is kept; a trace that a caller began is kept if the caller keeps it."""
 
     def __init__(self, **values: Any) -> None:
         try:

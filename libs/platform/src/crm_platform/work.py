@@ -84,7 +84,8 @@ class Staging:
 class UnitOfWork:
     """One command's or reaction's view of the group.
 
-    `now` is when it is recorded, `target` the aggregate that the command is given to.
+    `now` is when it is recorded, `target` the aggregate that the command is given to, `traceparent` the trace context
+    that its events carry.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class UnitOfWork:
         correlation: str,
         target: UUID | None = None,
         if_match: int | None = None,
+        traceparent: str | None = None,
     ) -> None:
         self.now = now
         self.actor = actor
@@ -107,6 +109,7 @@ class UnitOfWork:
         self._opener = opener
         self._causation = causation
         self._correlation = correlation
+        self._traceparent = traceparent
         self._touched: dict[tuple[UUID, type[Aggregate]], Aggregate] = {}
         self._saved: dict[UUID, Aggregate] = {}
         self.answers: list[str] = []
@@ -192,6 +195,7 @@ class UnitOfWork:
             correlation=self._correlation,
             causation=self._causation,
             data=event,
+            traceparent=self._traceparent,
         )
 
 

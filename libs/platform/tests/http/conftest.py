@@ -21,10 +21,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 from pydantic import EmailStr
 
+from crm_events import REGISTRY
+from crm_platform import mongo
 from crm_platform.aggregate import Aggregate
 from crm_platform.auth import Actor, Role, authenticated, require
 from crm_platform.command import Command
 from crm_platform.errors import Refusal, Unavailable
+from crm_platform.event_store.application import EventStore
 from crm_platform.health import Condition, Health
 from crm_platform.http.app import create_app
 from crm_platform.http.commands import CommandSender, Written, command_sender
@@ -135,6 +138,21 @@ async def away() -> None:
 @router.get("/fail")
 async def fail() -> None:
     raise RuntimeError("secret-detail of anna@example.com")
+
+
+@router.get("/silent/mongodb")
+async def silent_mongodb() -> int:
+    client = mongo.connect("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50")
+    try:
+        return await client["any"]["thing"].count_documents({})
+    finally:
+        client.close()
+
+
+@router.get("/silent/postgresql")
+async def silent_postgresql() -> int:
+    store = await asyncio.to_thread(EventStore, "postgresql://any:any@127.0.0.1:1/any", REGISTRY)
+    return store.store.max_notification_id() or 0
 
 
 @router.get("/whoami")

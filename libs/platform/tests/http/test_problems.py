@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crm_platform.errors import Refusal
+from crm_platform.health import Condition
 
 LEAD = "/register/0b5c1c0e-6f0c-4c8e-9d0c-2f4a6a1f0a11"
 
@@ -147,12 +148,21 @@ async def test_another_version_is_sent(site: Any) -> None:
 
 
 async def test_readiness_names_what_is_missing_and_liveness_does_not_mind(site: Any) -> None:
+    late = Condition("late")
+    site.health.add(late)
+    for probe in ("/readyz", "/startupz"):
+        assert (await refused(site, 503, "GET", probe))["parts"] == ["late"]
+    assert (await site.ask("GET", "/livez"))[0].status == 200
+    late.ready = True
+    for probe in ("/readyz", "/startupz"):
+        assert (await site.ask("GET", probe))[0].status == 200
+
+
+async def test_what_was_ready_once_is_ready_while_what_it_needs_is_away(site: Any) -> None:
     assert (await site.ask("GET", "/readyz"))[0].status == 200
     site.database.ready = False
     try:
-        problem = await refused(site, 503, "GET", "/readyz")
-        assert problem["parts"] == ["database"]
-        assert (await site.ask("GET", "/livez"))[0].status == 200
+        assert (await site.ask("GET", "/readyz"))[0].status == 200
     finally:
         site.database.ready = True
 
@@ -186,7 +196,7 @@ async def test_the_document_tells_of_problems_and_rights(site: Any) -> None:
     assert document["paths"]["/whoami"]["get"]["security"] == [{"bearer": []}]
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
-    assert not {"/livez", "/readyz", "/metrics"} & set(document["paths"])
+    assert not {"/livez", "/readyz", "/startupz", "/metrics"} & set(document["paths"])
 
 
 @pytest.mark.parametrize(("method", "body"), [("POST", {"email": "anna@example.com"}), ("GET", None)])
@@ -196,3 +206,12 @@ async def test_before_the_process_is_connected_the_answer_is_later_and_no_failur
     bearer = {"Authorization": f"Bearer {issuer.token()}"}
     problem = await refused(site, 503, method, "/things", json=body, headers=bearer)
     assert "starting" in problem["detail"]
+
+
+@pytest.mark.parametrize("away", ["mongodb", "postgresql"])
+async def test_a_database_that_does_not_answer_is_no_fault_of_ours(site: Any, away: str) -> None:
+    async with site.client.get(f"{site.url}/silent/{away}") as answer:
+        problem = await answer.json(content_type=None)
+        assert (answer.status, problem["type"]) == (503, "urn:crm:problem:unavailable")
+        assert answer.content_type == "application/problem+json"
+        assert int(answer.headers["Retry-After"]) >= 1

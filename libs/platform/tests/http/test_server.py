@@ -11,8 +11,9 @@ import aiohttp
 import pytest_asyncio
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, time
 from fastapi import APIRouter
+from crm_platform import server
 from crm_platform.health import Health
 from crm_platform.http.app import create_app
 from crm_platform.logging import configure_logging
@@ -35,6 +36,11 @@ async def has_begun() -> None:
 async def finish() -> None:
     told.set()
 
+@router.get("/stick")
+async def stick() -> None:
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+
+server.END_SECONDS = 1.0
 configure_logging("test", "0")
 health = Health()
 app = create_app("test", ServiceSettings(), (router,), health)
@@ -100,3 +106,10 @@ async def test_a_request_without_end_does_not_keep_it(client: aiohttp.ClientSess
     assert await asyncio.wait_for(server.process.wait(), 20) == 0
     await asyncio.wait([slow])
     assert slow.exception() is not None or slow.result()[0] >= 500
+
+
+async def test_a_thread_that_waits_for_ever_does_not_keep_it(client: aiohttp.ClientSession) -> None:
+    server = await start(0.0, 1)
+    await body(client, server.url + "/stick")
+    server.process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(server.process.wait(), 20) == 1

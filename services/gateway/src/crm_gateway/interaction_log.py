@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from crm_events.topics import INTERACTIONS
 from crm_gateway.interactions import LogRecord
-from crm_platform import kafka
+from crm_platform import event_tracing, kafka
 from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
@@ -61,7 +61,8 @@ class InteractionLog:
         try:
             async with asyncio.timeout(WRITE_WITHIN_SECONDS):
                 await self._connected.wait()
-                await self._write(records)
+                with event_tracing.publishing(INTERACTIONS.name, (record.headers for record in records)):
+                    await self._write(records)
         except (KafkaError, OSError, TimeoutError) as failure:
             if isinstance(failure, KafkaError):
                 self._broken.set()

@@ -18,6 +18,7 @@ from crm_events.adapter import InteractionRecorded
 from crm_events.envelope import STRUCTURED, Recorded, to_document
 from crm_events.topics import MAX_RECORD_BYTES
 from crm_platform.identifiers import NotAnIdentifier, normalise
+from crm_platform.tracing import TRACEPARENT
 from crm_platform.work import CLOCK_SKEW
 
 MAX_INTERACTIONS = 2_000
@@ -85,6 +86,7 @@ class Envelope:
     now: datetime
     actor: str
     request: str
+    traceparent: str | None = None
 
 
 def read_interaction(
@@ -127,6 +129,7 @@ def _record(interaction: InteractionRecorded, envelope: Envelope) -> LogRecord:
         correlation=str(identity),
         causation=envelope.request,
         data=interaction,
+        traceparent=envelope.traceparent,
     )
     return LogRecord(
         key=f"{envelope.source}/{interaction.external_id}".encode(),
@@ -135,6 +138,7 @@ def _record(interaction: InteractionRecorded, envelope: Envelope) -> LogRecord:
             ("content-type", STRUCTURED.encode()),
             ("ce_type", interaction.type_name().encode()),
             ("ce_id", str(identity).encode()),
+            *(((TRACEPARENT, envelope.traceparent.encode()),) if envelope.traceparent else ()),
         ),
     )
 

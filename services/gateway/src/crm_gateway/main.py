@@ -1,12 +1,17 @@
 """The composition root: what is not constructed here does not exist."""
 
+from starlette.middleware import Middleware
+
 from crm_gateway.api.customers import customer_routes
 from crm_gateway.api.description import description_routes
 from crm_gateway.api.interactions import interaction_routes
+from crm_gateway.api.parked import parked_routes
 from crm_gateway.api.proxy import proxy_routes
+from crm_gateway.byte_budget import ByteBudget
 from crm_gateway.interaction_log import InteractionLog
 from crm_gateway.openapi import PlatformDescription
 from crm_gateway.projections.customers import Customers
+from crm_gateway.rate_limit import RateLimit
 from crm_gateway.services import Services
 from crm_gateway.settings import GatewaySettings
 from crm_gateway.sources import Sources
@@ -28,8 +33,10 @@ def compose() -> Service:
         api_runners=(services, interactions, sources),
         routers=(
             customer_routes(indexer, sources, settings.cursor_key.get_secret_value()),
-            interaction_routes(interactions),
+            interaction_routes(interactions, ByteBudget(settings.interaction_bytes_in_work)),
             description_routes(PlatformDescription(services)),
+            parked_routes(services),
             proxy_routes(services),
         ),
+        middleware=(Middleware(RateLimit, people=settings.rate_limit_people, adapters=settings.rate_limit_adapters),),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from pydantic import RootModel
 
 from crm_events.parties import Identifier
@@ -20,7 +21,6 @@ from crm_gateway.view import CustomerRecords, OpenedBlocks
 from crm_platform.errors import NotFound
 from crm_platform.identifiers import BlindIndexer
 from crm_platform.projection import Document
-from crm_platform.projector import from_row
 from crm_platform.read_model import ReadModel
 from crm_platform.sealing import SealedBlock
 
@@ -170,7 +170,7 @@ class _Selection:
 
     def __init__(self, customers: ReadModel) -> None:
         self._customers = customers
-        self._kinds: dict[str, type[Document]] = {}
+        self._kinds: dict[str, Any] = {}
         self._pipelines: list[tuple[type[Document], list[dict[str, Any]]]] = []
 
     def add(
@@ -180,7 +180,7 @@ class _Selection:
         if newest_by:
             pipeline += [{"$sort": {newest_by: -1, "_id": -1}}, {"$limit": limit}]
         pipeline.append({"$set": {_KIND: kind.collection}})
-        self._kinds[kind.collection] = kind
+        self._kinds[kind.collection] = list[kind]  # type: ignore[valid-type] # read by msgspec
         self._pipelines.append((kind, pipeline))
 
     def add_any(
@@ -204,11 +204,11 @@ class _Selection:
         unions = [
             {"$unionWith": {"coll": self._customers.collection_name(kind), "pipeline": steps}} for kind, steps in others
         ]
-        found: dict[str, list[Document]] = {}
+        rows: dict[str, list[dict[str, Any]]] = {}
         for row in await self._customers.aggregate(first, [*pipeline, *unions]):
-            kind = row[_KIND]
-            found.setdefault(kind, []).append(from_row(row, self._kinds[kind]))
-        return _Found(found)
+            row["id"] = row["_id"]
+            rows.setdefault(row[_KIND], []).append(row)
+        return _Found({kind: msgspec.convert(of_kind, self._kinds[kind]) for kind, of_kind in rows.items()})
 
 
 _KIND = "_kind"

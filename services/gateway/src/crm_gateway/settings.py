@@ -1,6 +1,8 @@
 """What the gateway is told besides what every service is told."""
 
-from pydantic import AnyHttpUrl
+from typing import Annotated
+
+from pydantic import AnyHttpUrl, Field
 
 from crm_platform.settings import PhoneRegion, SecretKey, ServiceSettings
 
@@ -15,6 +17,13 @@ class GatewaySettings(ServiceSettings):
     service_url: AnyHttpUrl
     marketing_url: AnyHttpUrl
     analytics_url: AnyHttpUrl
+
+    rate_limit_people: Annotated[int, Field(ge=1)] = 10_000
+    """How many requests one token subject may send in 10 seconds."""
+    rate_limit_adapters: Annotated[int, Field(ge=1)] = 50_000
+    """As above, for a subject with the role adapter."""
+    interaction_bytes_in_work: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    """How many bytes of interactions are worked on at once; in memory they take several times as much."""
 
     def service_urls(self) -> dict[str, str]:
         """Where each service answers, by its name."""

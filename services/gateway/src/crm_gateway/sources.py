@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -12,8 +13,7 @@ from crm_events.topics import CONTACTS, MARKETING, SALES, SERVICE, Topic
 from crm_gateway.answers import SectionFreshness
 from crm_platform import kafka
 from crm_platform.backoff import Backoff
-from crm_platform.consumer import Cursors
-from crm_platform.cursor import Cursor
+from crm_platform.cursor import Cursor, Cursors
 from crm_platform.logging import get_logger
 from crm_platform.read_model import ReadModel
 
@@ -39,6 +39,15 @@ Ends = Mapping[TopicPartition, int]
 log = get_logger(__name__)
 
 
+class _Applied(NamedTuple):
+    """What the cursors of one topic say, as of when they were read."""
+
+    topic: str
+    position: dict[str, int]
+    newest: datetime | None
+    stale: bool
+
+
 class Sources:
     """Looks every second how far the topics reach, so that the view can say when it lags behind."""
 
@@ -50,8 +59,8 @@ class Sources:
         self._bootstrap = bootstrap
         self._topics = topics
         self._looks: deque[tuple[float, Ends]] = deque()
-        self._cursors: Cursors = {}
-        self._cursors_read_at = float("-inf")
+        self._applied: dict[str, _Applied] = {}
+        self._read_at = float("-inf")
 
     async def run(self) -> None:
         """Look for ever; while Kafka is away nothing is known, and the view says that it may be stale."""
@@ -82,11 +91,13 @@ class Sources:
 
     async def freshness(self, customers: ReadModel, *, anew: bool) -> dict[str, SectionFreshness]:
         """Of each section: what its source's cursors have applied, and whether that is all there was 5 s ago."""
-        if anew or monotonic() - self._cursors_read_at > CURSORS_KEPT_SECONDS:
-            read_at = monotonic()
-            self._cursors, self._cursors_read_at = await customers.cursors(), read_at
-        now, due = datetime.now(UTC), self._due()
-        by_topic = {topic.name: _freshness(topic, self._cursors, due, now) for topic in self._topics}
+        if anew or monotonic() - self._read_at > CURSORS_KEPT_SECONDS:
+            read_at, cursors = monotonic(), await customers.cursors()
+            due = self._due()
+            self._applied = {topic.name: _applied(topic, cursors, due) for topic in self._topics}
+            self._read_at = read_at
+        now = datetime.now(UTC)
+        by_topic = {name: _freshness(applied, now) for name, applied in self._applied.items()}
         return {section: by_topic[topic.name] for section, topic in SECTIONS.items()}
 
     def _due(self) -> Ends | None:
@@ -96,14 +107,23 @@ class Sources:
         return self._looks[0][1]
 
 
-def _freshness(topic: Topic, cursors: Cursors, due: Ends | None, now: datetime) -> SectionFreshness:
+def _applied(topic: Topic, cursors: Cursors, due: Ends | None) -> _Applied:
+    nowhere = Cursor()
     places = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
-    mine = [(place, cursors.get(place, Cursor())) for place in places]
-    newest = max((cursor.recorded_at for _, cursor in mine if cursor.recorded_at), default=None)
+    mine = [(place, cursors.get(place, nowhere)) for place in places]
+    return _Applied(
+        topic.name,
+        {str(place.partition): cursor.position for place, cursor in mine},
+        max((cursor.recorded_at for _, cursor in mine if cursor.recorded_at), default=None),
+        due is None or any(cursor.gap is not None or cursor.next_offset < due[place] for place, cursor in mine),
+    )
+
+
+def _freshness(applied: _Applied, now: datetime) -> SectionFreshness:
+    newest = applied.newest
     return {
-        "topic": topic.name,
-        "position": {str(place.partition): cursor.position for place, cursor in mine},
+        "topic": applied.topic,
+        "position": applied.position,
         "age_seconds": None if newest is None else max(0.0, (now - newest).total_seconds()),
-        "stale": due is None
-        or any(cursor.gap is not None or cursor.next_offset < due[place] for place, cursor in mine),
+        "stale": applied.stale,
     }

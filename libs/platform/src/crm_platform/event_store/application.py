@@ -7,17 +7,21 @@ from uuid import UUID
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent
+from eventsourcing.postgres import PostgresFactory
 from eventsourcing.utils import get_topic
 from psycopg.conninfo import conninfo_to_dict
 
 from crm_events.envelope import Recorded
 from crm_events.event import Event
 from crm_events.registry import Registry
+from crm_platform.event_store.connections import bound
 from crm_platform.event_store.mapper import CloudEventsMapper
 from crm_platform.event_store.recorder import Recorder
 from crm_platform.work import History
 
-LOCK_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 3
+IDLE_IN_TRANSACTION_SECONDS = 3
+"""A client that is frozen or cut off in a transaction holds the table's lock; the server takes it back after this."""
 
 
 class EventStore(Application[UUID]):
@@ -31,6 +35,7 @@ class EventStore(Application[UUID]):
         # events that commit late.
         "POSTGRES_ENABLE_DB_FUNCTIONS": "n",
         "POSTGRES_LOCK_TIMEOUT": str(LOCK_TIMEOUT_SECONDS),
+        "POSTGRES_IDLE_IN_TRANSACTION_SESSION_TIMEOUT": str(IDLE_IN_TRANSACTION_SECONDS),
         "POSTGRES_CONNECT_TIMEOUT": "2",
         "POSTGRES_POOL_SIZE": "2",
         "POSTGRES_MAX_OVERFLOW": "6",
@@ -42,15 +47,18 @@ class EventStore(Application[UUID]):
         if not isinstance(self.recorder, Recorder):
             raise TypeError("the event store needs its own recorder")
         self.store: Recorder = self.recorder
-        # The pool backs off further with each failure, up to minutes: after an outage it would come back late. A
-        # connection that cannot be made is given up at once instead, and tried again by whoever needs one next.
-        self.store.datastore.pool.reconnect_timeout = 0.0
 
     def construct_mapper(self) -> Mapper[UUID]:
         self._events = CloudEventsMapper(self.construct_transcoder(), self._registry)
         return self._events
 
     def construct_recorder(self) -> Recorder:
+        assert isinstance(self.factory, PostgresFactory)  # noqa: S101 - the environment names it
+        pool = self.factory.datastore.pool
+        bound(pool)
+        # The pool backs off further with each failure, up to minutes: after an outage it would come back late. A
+        # connection that cannot be made is given up at once instead, and tried again by whoever needs one next.
+        pool.reconnect_timeout = 0.0
         recorder = self.factory.process_recorder()
         assert isinstance(recorder, Recorder)  # noqa: S101 - the factory was told so
         return recorder

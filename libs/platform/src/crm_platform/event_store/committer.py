@@ -5,9 +5,10 @@ one's events, a refused one leaves nothing. On any refusal by the database the c
 means done), the rest is decided again, at most three times as a group, then one by one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from crm_events.envelope import Recorded
 from crm_events.event import Event, Sealed
 from crm_events.topics import MAX_STORED_EVENT_BYTES, Topic
 from crm_platform.command import Command, Order, Receipt
+from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.errors import KeyReused, Refusal, TooLarge, Unavailable
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.recorder import GuardFailedError, Statement
@@ -27,6 +29,7 @@ from crm_platform.logging import get_logger
 from crm_platform.metrics import COMMANDS, EVENTS_APPENDED
 from crm_platform.partitioning import partition_of
 from crm_platform.sealing import KeyErased, SubjectKey
+from crm_platform.tracing import CommandTrace
 from crm_platform.work import Handler, Staging, UnitOfWork
 
 B = TypeVar("B", bound=BaseModel)
@@ -38,12 +41,13 @@ log = get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A command on its way; `expired` once nobody waits for its answer any more."""
+    """A command on its way; `expired` once nobody waits for its answer any more, `trace` where it is traced."""
 
     handler: Handler
     command: Command
     order: Order
     size: int
+    trace: CommandTrace | None = None
     expired: bool = False
 
 
@@ -106,8 +110,8 @@ class Committer:
                     "The event store did not take the command, or its answer was lost. Repeat the request with the"
                     " same Idempotency-Key: it is carried out once."
                 )
-        for outcome in outcomes.values():
-            COMMANDS.labels(outcome=_label(outcome)).inc()
+        for label, count in Counter(map(_label, outcomes.values())).items():
+            COMMANDS.labels(outcome=label).inc(count)
         return outcomes
 
     def _tried(self, jobs: Sequence[Job], outcomes: dict[Job, Outcome], *, repeated: bool) -> bool:
@@ -133,6 +137,7 @@ class Committer:
         firsts = list(by_id.values())
         while firsts:
             staging, decided, refused = self._decide(firsts)
+            passing(CrashPoint.COMMAND_DECIDED)
             try:
                 receipts = self._commit(staging, decided)
             except UnstorableError as unstorable:
@@ -140,6 +145,7 @@ class Committer:
                     outcomes[culprit] = unstorable.refusal
                     firsts.remove(culprit)
                 continue
+            passing(CrashPoint.COMMAND_APPENDED)
             outcomes |= refused | receipts
             break
         for job in open_jobs:
@@ -173,6 +179,7 @@ class Committer:
                 correlation=order.correlation or str(order.id),
                 target=order.target,
                 if_match=order.if_match,
+                traceparent=job.trace.traceparent if job.trace else None,
             )
             try:
                 aggregate = job.handler(job.command, work)
@@ -274,8 +281,8 @@ class Committer:
             self._keys.back(sealing.assigned)
             raise
         self._keys.remember(sealing.assigned)
-        for recorded in staging.staged:
-            EVENTS_APPENDED.labels(event_type=type(recorded.data).__name__).inc()
+        for name, count in Counter(type(recorded.data).__name__ for recorded in staging.staged).items():
+            EVENTS_APPENDED.labels(event_type=name).inc(count)
 
     def _seal(self, staged: Sequence[Recorded[Event]]) -> _Sealing:
         subjects = {r.data.data_subject(r.subject) for r in staged if r.data.personal is not None}
@@ -310,17 +317,7 @@ def _sealed(recorded: Recorded[Event], keys: dict[UUID, SubjectKey]) -> Recorded
         return recorded
     subject = recorded.data.data_subject(recorded.subject)
     sealed = keys[subject].seal(block, event=recorded.id, subject=subject)
-    return Recorded(
-        id=recorded.id,
-        source=recorded.source,
-        subject=recorded.subject,
-        sequence=recorded.sequence,
-        time=recorded.time,
-        actor=recorded.actor,
-        correlation=recorded.correlation,
-        causation=recorded.causation,
-        data=recorded.data.with_personal(sealed),
-    )
+    return replace(recorded, data=recorded.data.with_personal(sealed))
 
 
 def _answer(job: Job, fingerprint: bytes, outcome: Outcome) -> Outcome:

@@ -18,10 +18,19 @@ TABLES = (
         recorded_at timestamptz NOT NULL DEFAULT now())""",
     """CREATE TABLE IF NOT EXISTS policy_cursors (
         policy text, topic text, partition int, next_offset bigint NOT NULL, position bigint NOT NULL,
-        gap bigint, skipped jsonb NOT NULL DEFAULT '{}', PRIMARY KEY (policy, topic, partition))""",
+        gap bigint, skipped jsonb NOT NULL DEFAULT '{}', resolved bigint NOT NULL DEFAULT 0,
+        PRIMARY KEY (policy, topic, partition))""",
     """CREATE TABLE IF NOT EXISTS set_aside_records (
         policy text, topic text, partition int, record_offset bigint, reason text NOT NULL,
         recorded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (policy, topic, partition, record_offset))""",
+    """CREATE TABLE IF NOT EXISTS parked_events (
+        policy text, topic text, key text, partition int, record_offset bigint, position bigint, previous bigint,
+        event_id text, event_type text, reason text, parked_at timestamptz NOT NULL, record_timestamp bigint NOT NULL,
+        record_key bytea, value bytea, headers jsonb NOT NULL,
+        PRIMARY KEY (policy, topic, key, partition, record_offset))""",
+    """CREATE TABLE IF NOT EXISTS discarded_events (
+        LIKE parked_events, discarded_by text NOT NULL, discard_reason text NOT NULL,
+        discarded_at timestamptz NOT NULL DEFAULT now())""",
     """CREATE TABLE IF NOT EXISTS subject_keys (
         subject uuid PRIMARY KEY, key uuid NOT NULL UNIQUE, wrapped bytea NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS relay_checkpoint (

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from crm_platform import tracing
 from crm_platform.event_store.committer import Committer, Decision, Job, Outcome
 from crm_platform.logging import get_logger
 
@@ -82,7 +83,8 @@ class Writer:
 
     def _commit(self, jobs: Sequence[Job]) -> None:
         try:
-            outcomes = self._committer.commands(jobs)
+            with tracing.committing(job.trace for job in jobs):
+                outcomes = self._committer.commands(jobs)
         except Exception as failure:
             log.exception("group_failed", commands=len(jobs))
             outcomes = dict.fromkeys(jobs, failure)

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from crm_platform.auth import Actor, Guard, Role
 from crm_platform.command import Command, Order, Receipt
+from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.errors import Malformed, NotFound, VersionRequired
 from crm_platform.event_store.store import CommandStore
 from crm_platform.http.connected import connected
@@ -47,6 +48,7 @@ class CommandSender:
     async def __call__(self, handler: Handler, command: Command) -> Written:
         """Have the handler do it, and answer when it is stored. Raises Refusal."""
         receipt = await self._store.run(handler, command, order_of(self._request, self._actor, command))
+        passing(CrashPoint.COMMAND_BEFORE_REPLY)
         self._response.headers.update(headers_of(receipt))
         return Written(id=receipt.id, version=receipt.version)
 

@@ -12,14 +12,14 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crm_platform.http.problems import internal_error
+from crm_platform.http.problems import internal_error, too_busy
 from crm_platform.logging import get_logger
-from crm_platform.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
+from crm_platform.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS, REQUESTS_SHED
 
 BODY_WITHIN_SECONDS = 30.0
-PROBES: Final = frozenset(("/livez", "/readyz", "/metrics"))
+PROBES: Final = frozenset(("/livez", "/readyz", "/startupz", "/metrics"))
 UNMATCHED = "unmatched"
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # No @ and no space: an address must not come in as a request id, for the id is logged.
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _BODY_LIMIT = "__body_limit__"
@@ -40,29 +40,49 @@ def accepts_bodies_up_to(limit: int) -> Callable[[Endpoint], Endpoint]:
 
 
 class RequestMiddleware:
-    """Pure ASGI, one layer: it stands on the path of every command."""
+    """Pure ASGI, one layer: it stands on the path of every command.
 
-    def __init__(self, app: ASGIApp, body_limit: int) -> None:
+    At most `most_in_work` requests are worked on at once; more are refused at once, so that those in work are answered
+    and memory stays bounded. Probes always pass. Once the process is `stopping`, each answer closes its connection:
+    clients find another process before this one goes.
+    """
+
+    def __init__(self, app: ASGIApp, body_limit: int, most_in_work: int, stopping: Callable[[], bool]) -> None:
         self._app = app
         self._body_limit = body_limit
+        self._most_in_work = most_in_work
+        self._in_work = 0
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = _Exchange(scope, send, _request_id(headers))
+        exchange = _Exchange(scope, send, _request_id(headers), closes=self._stopping())
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         body = _BoundedBody(scope, receive, headers.get("content-length"), self._body_limit)
+        app, work = self._admitted(scope)
+        self._in_work += work
         try:
-            await self._app(scope, body.receive, exchange.send)
+            await app(scope, body.receive, exchange.send)
         except Exception as error:
             if exchange.status:
                 raise
             log.exception("request failed", exc_info=error)
             await internal_error(scope)(scope, receive, exchange.send)
         finally:
+            self._in_work -= work
             exchange.finish()
+
+    def _admitted(self, scope: Scope) -> tuple[ASGIApp, int]:
+        """What answers the request, and how much work it is."""
+        if scope["path"] in PROBES:
+            return self._app, 0
+        if self._in_work < self._most_in_work:
+            return self._app, 1
+        REQUESTS_SHED.labels("busy").inc()
+        return too_busy(scope), 0
 
 
 def _request_id(headers: Headers) -> str:
@@ -73,9 +93,10 @@ def _request_id(headers: Headers) -> str:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, *, closes: bool) -> None:
         self._scope = scope
         self._send = send
+        self._closes = closes
         self._began = time.perf_counter()
         self.request_id = request_id
         self.status = 0
@@ -87,13 +108,15 @@ class _Exchange:
             headers = message["headers"] = list(message.get("headers", ()))
             headers.append((b"x-request-id", self.request_id.encode()))
             headers.append((b"x-content-type-options", b"nosniff"))
+            if self._closes:
+                headers.append((b"connection", b"close"))
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"private, no-cache"))
         await self._send(message)
 
     def finish(self) -> None:
         seconds = time.perf_counter() - self._began
-        method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
+        method = self._scope["method"] if self._scope["method"] in METHODS else "other"
         route = route_of(self._scope)
         HTTP_REQUESTS.labels(method, route, str(self.status)).inc()
         HTTP_REQUEST_SECONDS.labels(method, route).observe(seconds)

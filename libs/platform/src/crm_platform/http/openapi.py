@@ -81,7 +81,7 @@ def _describe_operation(operation: dict[str, Any], route: RouteContext) -> None:
         statuses.add("400")
         _success(operation)["headers"] = _LINK
     for guard in (call for call in calls if isinstance(call, Guard)):
-        statuses |= {"401", "403", "503"}
+        statuses |= {"401", "403", "429", "503"}
         match guard:
             case CommandGuard():
                 statuses |= _describe_command(operation, guard, path)

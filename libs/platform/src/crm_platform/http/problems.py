@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+from eventsourcing.persistence import InterfaceError, OperationalError
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
@@ -15,12 +16,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from crm_platform.errors import Malformed, NotFound, Refusal, TooLarge
+from crm_platform import mongo, tracing
+from crm_platform.errors import Malformed, NotFound, Refusal, TooLarge, Unavailable
+from crm_platform.logging import get_logger
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:crm:problem:"
 _MOST_ERRORS = 50
 _LONGEST_POINTER = 200
+
+log = get_logger("crm_platform.http")
 
 
 class ProblemError(BaseModel):
@@ -40,6 +45,7 @@ class Problem(BaseModel):
     detail: str
     instance: str = Field(description="Names this one refusal, by its request.")
     request_id: str
+    trace_id: str | None = Field(default=None, description="The request's trace, where it is traced.")
     errors: list[ProblemError] = []
 
 
@@ -71,6 +77,8 @@ def problem(
         "request_id": request_id,
         **members,
     }
+    if trace_id := tracing.current_ids().get("trace_id"):
+        document["trace_id"] = trace_id
     if errors:
         document["errors"] = errors
     return Response(orjson.dumps(document), status, headers, MEDIA_TYPE)
@@ -81,6 +89,8 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for away in (mongo.MongoAway, OperationalError, InterfaceError):
+        app.add_exception_handler(away, _database_away)
 
 
 def internal_error(scope: Scope) -> Response:
@@ -91,6 +101,18 @@ def internal_error(scope: Scope) -> Response:
         "internal",
         "Something went wrong here",
         "The request could not be handled. It is logged under its request_id; repeating it may help.",
+    )
+
+
+def too_busy(scope: Scope) -> Response:
+    """The answer to a request for which there is no room now."""
+    return problem(
+        scope,
+        Unavailable.status,
+        Unavailable.code,
+        Unavailable.title,
+        "Too many requests are being worked on; try again in a moment.",
+        headers={"Retry-After": str(Unavailable.retry_after)},
     )
 
 
@@ -106,6 +128,11 @@ async def _refusal(request: Request, error: Exception) -> Response:
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
     return problem(request.scope, error.status, error.code, error.title, str(error) or error.title, headers=headers)
+
+
+async def _database_away(request: Request, error: Exception) -> Response:
+    log.warning("a database is away", err_type=type(error).__name__)
+    return await _refusal(request, Unavailable("A database does not answer now; try again in a moment."))
 
 
 _HTTP = {

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict  # pydantic reads no other on Python 3.11
 
+from crm_gateway.byte_budget import ByteBudget
 from crm_gateway.interaction_log import InteractionLog
 from crm_gateway.interactions import (
     AcceptedInteraction,
@@ -25,6 +26,7 @@ from crm_platform.errors import Malformed
 from crm_platform.http.commands import POSITION_HEADER
 from crm_platform.http.middleware import accepts_bodies_up_to
 from crm_platform.http.problems import request_id_of
+from crm_platform.tracing import current_traceparent
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MOST_POSITIONS = 50
@@ -42,7 +44,7 @@ class BatchAnswer(TypedDict):
     results: list[AcceptedInteraction | RefusedInteraction]
 
 
-def interaction_routes(interactions: InteractionLog) -> APIRouter:
+def interaction_routes(interactions: InteractionLog, budget: ByteBudget) -> APIRouter:
     router = APIRouter(prefix="/api/interactions", tags=["interactions"])
 
     @router.post(
@@ -65,14 +67,23 @@ def interaction_routes(interactions: InteractionLog) -> APIRouter:
 
         Repeating a request is harmless: an interaction is known by `source` and `external_id`.
         """
-        batch = _batch(request, await request.body())
-        envelope = Envelope(batch.source, datetime.now(UTC), actor.subject, request_id_of(request.scope))
-        results, records = await _read(batch, envelope)
-        if records:
-            await interactions.append(records)
-        return _answer(results)
+        with budget.taking(_size(request)):
+            batch = _batch(request, await request.body())
+            envelope = Envelope(
+                batch.source, datetime.now(UTC), actor.subject, request_id_of(request.scope), current_traceparent()
+            )
+            results, records = await _read(batch, envelope)
+            if records:
+                await interactions.append(records)
+            return _answer(results)
 
     return router
+
+
+def _size(request: Request) -> int:
+    """How long the body may become: as long as it says, or as long as it may be."""
+    declared = request.headers.get("content-length", "")
+    return min(int(declared), MAX_BATCH_BYTES) if declared.isdecimal() else MAX_BATCH_BYTES
 
 
 def _batch(request: Request, body: bytes) -> UnreadBatch:

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Depends, Request, Response
 
 from crm_gateway.services import OWNERS, ServiceRequest, Services
+from crm_platform import tracing
 from crm_platform.auth import authenticated
 from crm_platform.errors import NotFound
 from crm_platform.http.problems import request_id_of
 
 PREFIX = "/api"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-ASKED = ("authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "crm-after")
-"""The request's headers that a service needs; its request id goes with them."""
+ASKED = ("authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "crm-after", "traceparent")
+"""The request's headers that a service needs; its request id goes with them, and its trace, where it is traced here."""
 ANSWERED = (
     "content-type",
     "etag",
@@ -44,12 +45,17 @@ class _Forwarding:
         self._service = service
 
     async def forward(self, request: Request) -> Response:
-        headers = {name: request.headers[name] for name in ASKED if name in request.headers}
-        headers["x-request-id"] = request_id_of(request.scope)
-        answer = await self._services.send(
-            self._service, ServiceRequest(request.method, _target(request), headers, await request.body())
-        )
-        return Response(answer.body, answer.status, _headers_back(answer.headers))
+        return await hand_on(self._services, self._service, request, _target(request))
+
+
+async def hand_on(services: Services, service: str, request: Request, target: str) -> Response:
+    """The request as it came in, for `target` at the service; the service's answer as the gateway's own."""
+    headers = {name: request.headers[name] for name in ASKED if name in request.headers}
+    headers["x-request-id"] = request_id_of(request.scope)
+    body = await request.body()
+    with tracing.calling(service, request.method) as traced:
+        answer = await services.send(service, ServiceRequest(request.method, target, headers | dict(traced), body))
+    return Response(answer.body, answer.status, _headers_back(answer.headers))
 
 
 def _target(request: Request) -> str:

@@ -1,0 +1,219 @@
+"""The rule of delivery: what a record's place, and the keys that are parked, decide about its effect.
+
+Each event has its effect once, in order; one that cannot be applied parks its key, and every other key flows
+(docs/adr/0004, docs/adr/0011). Nothing here reads or writes anything: a read model's folds and a policy's reactions are
+effects to this module, and what is to be stored comes out as a Progress.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from crm_events.envelope import Recorded
+from crm_events.event import Event
+from crm_platform.cursor import Arrival, Cursor, Cursors, arrival
+from crm_platform.errors import Refusal, Unavailable
+from crm_platform.inbound import ADAPTER_TOPICS, Inbound
+
+APPLIED, SKIPPED, PARKED, REFUSED = "applied", "skipped", "parked", "refused"
+
+Effect = Callable[[Inbound, Recorded[Event]], None]
+"""What an event does. It leaves nothing behind when it raises. Unavailable ends the batch: no event is to blame."""
+
+
+def place_of(record: ConsumerRecord) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)
+
+
+class Parked(NamedTuple):
+    """An event that goes to the parking lot; `reason` is None where it only waits behind one that cannot be applied."""
+
+    inbound: Inbound
+    reason: str | None
+
+
+class SetAside(NamedTuple):
+    """An adapter's record that breaks the contract."""
+
+    record: ConsumerRecord
+    reason: str
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where a consumer stands: its cursors, and the keys that are parked in each partition."""
+
+    cursors: Cursors = field(default_factory=dict)
+    parked: dict[TopicPartition, set[str]] = field(default_factory=dict)
+
+    def holds(self, place: TopicPartition, key: str) -> bool:
+        return key in self.parked.get(place, ())
+
+    def advance(self, progress: "Progress") -> None:
+        """A batch is stored."""
+        self.cursors.update({place: cursor.kept() for place, cursor in progress.cursors.items()})
+        for inbound, _ in progress.parked:
+            self.parked.setdefault(place_of(inbound.record), set()).add(inbound.key)
+
+
+class Progress:
+    """What comes of a batch: moved cursors, events to park, records to set aside, and how many had which outcome."""
+
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
+        self._newly_parked: set[tuple[TopicPartition, str]] = set()
+        self.cursors: Cursors = {}
+        self.parked: list[Parked] = []
+        self.set_aside: list[SetAside] = []
+        self.applied: list[ConsumerRecord] = []
+        self.outcomes: dict[tuple[str, str], int] = {}
+        self.unknown: dict[str, int] = {}
+
+    @property
+    def before(self) -> Mapping[TopicPartition, Cursor]:
+        """The cursors as the batch found them."""
+        return self._standing.cursors
+
+    def cursor(self, record: ConsumerRecord) -> Cursor:
+        place = place_of(record)
+        return self.cursors.get(place) or self._standing.cursors[place]
+
+    def holds(self, inbound: Inbound) -> bool:
+        """Whether the event's key is parked, before this batch or in it."""
+        place = place_of(inbound.record)
+        return self._standing.holds(place, inbound.key) or (place, inbound.key) in self._newly_parked
+
+    def move(self, record: ConsumerRecord, cursor: Cursor, outcome: str) -> None:
+        """The record is dealt with."""
+        self.cursors[place_of(record)] = cursor.after(record.offset)
+        if outcome == APPLIED:
+            self.applied.append(record)
+        key = (record.topic, outcome)
+        self.outcomes[key] = self.outcomes.get(key, 0) + 1
+
+    def skip(self, inbound: Inbound, cursor: Cursor, type_name: str) -> None:
+        """An event of a type that is not handled is counted by name."""
+        if inbound.unknown:
+            self.unknown[inbound.record.topic] = self.unknown.get(inbound.record.topic, 0) + 1
+        self.move(inbound.record, cursor.with_skipped(type_name), SKIPPED)
+
+    def park(self, inbound: Inbound, cursor: Cursor, reason: str | None) -> None:
+        self.parked.append(Parked(inbound, reason))
+        self._newly_parked.add((place_of(inbound.record), inbound.key))
+        self.move(inbound.record, cursor, PARKED)
+
+    def refuse(self, record: ConsumerRecord, cursor: Cursor, reason: str) -> None:
+        self.set_aside.append(SetAside(record, reason))
+        self.move(record, cursor, REFUSED)
+
+
+def deliver(inbounds: Iterable[Inbound], progress: Progress, effect: Effect, because: str | None = None) -> None:
+    """Let each event of a batch have its effect, in order.
+
+    `because` parks whatever would have had one: the store has refused what came of it.
+    """
+    for inbound in inbounds:
+        if inbound.record.topic in ADAPTER_TOPICS:
+            _deliver_adapter_record(inbound, progress, effect, because)
+        elif inbound.link is None:
+            progress.park(inbound, progress.cursor(inbound.record), inbound.refusal)
+        else:
+            _deliver_linked(inbound, inbound.link.position, inbound.link.previous, progress, effect, because)
+
+
+def redeliver(inbounds: Iterable[Inbound], effect: Effect) -> tuple[int, str | None]:
+    """Let parked events have their effect, in order, whatever their place: until one cannot be applied.
+
+    Returns how many are dealt with, and why the next one cannot be; None where all are.
+    """
+    done = 0
+    for inbound in inbounds:
+        reason = _redelivered(inbound, effect)
+        if reason is not None:
+            return done, reason
+        done += 1
+    return done, None
+
+
+def _redelivered(inbound: Inbound, effect: Effect) -> str | None:
+    if inbound.event is None:
+        return inbound.refusal
+    try:
+        effect(inbound, inbound.event)
+    except Unavailable:
+        raise
+    except Refusal as refusal:
+        return str(refusal)
+    except Exception as failure:  # noqa: BLE001 - as in its first delivery
+        return reason_of(failure, inbound)
+    return None
+
+
+def _deliver_linked(
+    inbound: Inbound, position: int, previous: int, progress: Progress, effect: Effect, because: str | None
+) -> None:
+    record = inbound.record
+    cursor = progress.cursor(record)
+    match arrival(cursor, position, previous):
+        case Arrival.REPEAT:
+            progress.move(record, cursor, Arrival.REPEAT.value)
+        case Arrival.GAP:
+            progress.move(record, cursor.passed_over(), Arrival.GAP.value)
+        case Arrival.NEXT:
+            _deliver_next(inbound, cursor.applied(position, _recorded_at(inbound)), progress, effect, because)
+
+
+def _deliver_next(inbound: Inbound, moved: Cursor, progress: Progress, effect: Effect, because: str | None) -> None:
+    if progress.holds(inbound):
+        progress.park(inbound, moved, None)
+    elif inbound.unhandled is not None:
+        progress.skip(inbound, moved, inbound.unhandled)
+    else:
+        _have_effect(inbound, moved, progress, effect, because or inbound.refusal)
+
+
+def _deliver_adapter_record(inbound: Inbound, progress: Progress, effect: Effect, because: str | None) -> None:
+    """An adapter's topic has no chain: repeats are caught where the record's effect is stored."""
+    cursor = progress.cursor(inbound.record)
+    if inbound.refusal is not None:
+        progress.refuse(inbound.record, cursor, inbound.refusal)
+    elif inbound.unhandled is not None:
+        progress.skip(inbound, cursor, inbound.unhandled)
+    elif progress.holds(inbound):
+        progress.park(inbound, cursor, None)
+    else:
+        _have_effect(inbound, cursor, progress, effect, because)
+
+
+def _have_effect(inbound: Inbound, moved: Cursor, progress: Progress, effect: Effect, because: str | None) -> None:
+    if because is not None or inbound.event is None:
+        progress.park(inbound, moved, because)
+        return
+    try:
+        effect(inbound, inbound.event)
+    except Unavailable:
+        raise
+    except Refusal as refusal:
+        if inbound.record.topic in ADAPTER_TOPICS:
+            progress.refuse(inbound.record, moved, str(refusal))
+        else:
+            progress.park(inbound, moved, str(refusal))
+    except Exception as failure:  # noqa: BLE001 - whatever an effect raises parks its key, not the others
+        progress.park(inbound, moved, reason_of(failure, inbound))
+    else:
+        progress.move(inbound.record, moved, APPLIED)
+
+
+def reason_of(failure: Exception, inbound: Inbound) -> str:
+    """Why an event cannot be applied, in words that hold none of its own: they may be personal."""
+    return f"{type(failure).__name__} at event {inbound.event_id}"
+
+
+def _recorded_at(inbound: Inbound) -> datetime:
+    """When the event was recorded; for one that was not parsed, when it was published."""
+    if inbound.event is not None:
+        return inbound.event.time
+    return datetime.fromtimestamp(inbound.record.timestamp / 1000, tz=UTC)

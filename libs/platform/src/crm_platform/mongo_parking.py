@@ -1,0 +1,146 @@
+"""Parked events in MongoDB, beside the read models that could not take them (docs/adr/0011)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from crm_platform.delivery import Parked
+from crm_platform.mongo import Database, Row, Session, ensure_collection
+from crm_platform.parking import LISTED_KEYS, LotSize, ParkedEvent, ParkedKey
+
+PARKED = "parked_events"
+DISCARDED = "discarded_events"
+_INDEXES: Mapping[str, list[tuple[str, int]]] = {
+    "key": [("consumer", 1), ("topic", 1), ("key", 1), ("partition", 1), ("offset", 1)],
+    "oldest": [("consumer", 1), ("parked_at", 1)],
+}
+
+
+class MongoParking:
+    """The parked events of one consumer: documents `<consumer>/<topic>/<partition>/<offset>`."""
+
+    def __init__(self, database: Database, consumer: str) -> None:
+        self._consumer = consumer
+        self._parked = database[PARKED]
+        self._discarded = database[DISCARDED]
+        self._database = database
+
+    async def prepare(self) -> None:
+        await ensure_collection(self._database, PARKED, _INDEXES)
+        await ensure_collection(self._database, DISCARDED, {"consumer": [("consumer", 1), ("discarded_at", 1)]})
+
+    async def park(self, events: Sequence[Parked], now: datetime, session: Session) -> None:
+        if events:
+            await self._parked.insert_many([self._row(event, now) for event in events], session=session)
+
+    async def parked_keys(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, set[str]]:
+        """The parked keys of these partitions; a partition without one is absent."""
+        wanted = set(places)
+        grouped = await self._parked.aggregate(
+            [
+                {"$match": {"consumer": self._consumer}},
+                {"$group": {"_id": {"topic": "$topic", "partition": "$partition", "key": "$key"}}},
+            ]
+        ).to_list(None)
+        keys: dict[TopicPartition, set[str]] = {}
+        for row in grouped:
+            place = TopicPartition(row["_id"]["topic"], row["_id"]["partition"])
+            if place in wanted:
+                keys.setdefault(place, set()).add(row["_id"]["key"])
+        return keys
+
+    async def size(self) -> LotSize:
+        oldest = await self._parked.find_one({"consumer": self._consumer}, {"parked_at": 1}, sort=[("parked_at", 1)])
+        if oldest is None:
+            return LotSize(0, 0, None)
+        events = await self._parked.count_documents({"consumer": self._consumer})
+        keys = await self._parked.distinct("key", {"consumer": self._consumer})
+        return LotSize(len(keys), events, oldest["parked_at"])
+
+    async def keys(self) -> list[ParkedKey]:
+        rows = await self._parked.aggregate(
+            [
+                {"$match": {"consumer": self._consumer}},
+                {"$sort": {"consumer": 1, "topic": 1, "key": 1, "partition": 1, "offset": 1}},
+                {
+                    "$group": {
+                        "_id": {"topic": "$topic", "key": "$key"},
+                        "events": {"$sum": 1},
+                        "first": {"$first": "$$ROOT"},
+                    }
+                },
+                {"$sort": {"first.parked_at": 1, "_id": 1}},
+                {"$limit": LISTED_KEYS},
+            ]
+        ).to_list(None)
+        return [ParkedKey(row["events"], _from_row(row["first"])) for row in rows]
+
+    async def events(self, topic: str, key: str, limit: int, session: Session | None = None) -> list[ParkedEvent]:
+        """A key's first events, in order."""
+        found = (
+            self._parked.find(self._of(topic, key), session=session)
+            .sort([("partition", 1), ("offset", 1)])
+            .limit(limit)
+        )
+        return [_from_row(row) for row in await found.to_list(None)]
+
+    async def count(self, topic: str, key: str, session: Session | None = None) -> int:
+        return await self._parked.count_documents(self._of(topic, key), session=session)
+
+    async def places(self, topic: str, key: str) -> list[TopicPartition]:
+        """The partitions in which the key is parked: one, but for records that were not written by a relay."""
+        numbers = await self._parked.distinct("partition", self._of(topic, key))
+        return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+    async def take(self, events: Sequence[ParkedEvent], session: Session) -> None:
+        """Take events out of the lot."""
+        await self._parked.delete_many({"_id": {"$in": [self._id(event) for event in events]}}, session=session)
+
+    async def tell_reason(self, event: ParkedEvent, reason: str, session: Session) -> None:
+        """Why the event cannot be applied, as last seen."""
+        await self._parked.update_one({"_id": self._id(event)}, {"$set": {"reason": reason}}, session=session)
+
+    async def discard(
+        self, events: Sequence[ParkedEvent], *, actor: str, reason: str, now: datetime, session: Session
+    ) -> None:
+        """Take events out of the lot for good; they are kept with who decided it, when and why."""
+        ids = [self._id(event) for event in events]
+        rows = await self._parked.find({"_id": {"$in": ids}}, session=session).to_list(None)
+        decided = {"discarded_by": actor, "discard_reason": reason, "discarded_at": now}
+        await self._discarded.insert_many([{**row, **decided} for row in rows], session=session)
+        await self._parked.delete_many({"_id": {"$in": ids}}, session=session)
+
+    def _of(self, topic: str, key: str) -> dict[str, Any]:
+        return {"consumer": self._consumer, "topic": topic, "key": key}
+
+    def _id(self, event: ParkedEvent) -> str:
+        return f"{self._consumer}/{event.topic}/{event.partition}/{event.offset}"
+
+    def _row(self, parked: Parked, now: datetime) -> Row:
+        inbound, reason = parked
+        record, link = inbound.record, inbound.link
+        return {
+            "_id": f"{self._consumer}/{record.topic}/{record.partition}/{record.offset}",
+            "consumer": self._consumer,
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "key": inbound.key,
+            "position": link.position if link else None,
+            "previous": link.previous if link else None,
+            "event_id": inbound.event_id,
+            "event_type": inbound.type_name,
+            "reason": reason,
+            "parked_at": now,
+            "timestamp": record.timestamp,
+            "record_key": record.key,
+            "value": record.value,
+            "headers": [[name, value] for name, value in record.headers],
+        }
+
+
+def _from_row(row: Row) -> ParkedEvent:
+    members = {name: row[name] for name in ParkedEvent.__slots__ if name != "headers"}
+    return ParkedEvent(**members, headers=[(name, value) for name, value in row["headers"]])
