@@ -36,7 +36,7 @@ class Reader:
 
     def __init__(self, database: mongo.Database, topic: Topic = TOPIC) -> None:
         self.projection = purchases_of(topic)
-        self.projector = Projector(self.projection, EVENTS, database, AUTHENTICATOR, "", "0", Wakeup())
+        self.projector = Projector(self.projection, EVENTS, database, AUTHENTICATOR, "", uuid4().hex, Wakeup())
         self.places = [TopicPartition(topic.name, n) for n in range(topic.partitions)]
         self.standing = Standing({place: Cursor() for place in self.places})
         self._database = database

@@ -133,6 +133,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
+            **kafka.CONNECTION,
             # What is fetched ahead is bounded by these, however far producers are ahead.
             fetch_max_bytes=BATCH_BYTES,
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,

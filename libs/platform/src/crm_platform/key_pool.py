@@ -19,7 +19,7 @@ from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
 from crm_platform.sealing import InstallationKey, SubjectKey
 
-READY_KEYS = 512
+READY_KEYS = 1024
 TAKE_SECONDS = 4.0
 
 log = get_logger(__name__)
@@ -94,7 +94,9 @@ class KafkaKeyPool:
                 self._ready.extend(taken)
                 raise Unavailable("No key for new personal data can be published: Kafka does not answer.") from late
             taken += self._pop(count - len(taken))
-        self._loop.call_soon_threadsafe(self._changed.set)
+        # Many at a time: a request to the broker for the few keys of each commit would cost more than the commit.
+        if len(self._ready) <= READY_KEYS // 2:
+            self._loop.call_soon_threadsafe(self._changed.set)
         return taken
 
     def _pop(self, count: int) -> list[SubjectKey]:

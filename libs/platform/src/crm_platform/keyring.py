@@ -26,6 +26,7 @@ from crm_platform.delivery import APPLIED, Progress, Standing
 from crm_platform.logging import get_logger
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.mongo_cursors import MongoCursors
+from crm_platform.mongo_transactions import Transactions
 from crm_platform.parking import LotSize
 from crm_platform.sealing import InstallationKey, SealBrokenError, SealedBlock, SubjectKey
 from crm_platform.wakeup import Wakeup
@@ -141,9 +142,11 @@ class KeyringFiller(Consumer):
         self._database = database
         self._keyring = keyring
         self._kept = MongoCursors(database, name)
+        self._transactions = Transactions(database, f"{name}@{instance}")
         self._applied = applied
 
     async def prepare(self) -> None:
+        await self._transactions.open()
         await mongo.ensure_collection(self._database, CURSORS, {"consumer": [("consumer", 1)]})
         await mongo.ensure_collection(self._database, COLLECTION, {})
 
@@ -172,7 +175,7 @@ class KeyringFiller(Consumer):
             if writes:
                 await self._database[COLLECTION].bulk_write(writes, session=session)
 
-        await mongo.in_transaction(self._database.client, work)
+        await self._transactions.run(work)
         passing(CrashPoint.KEYRING_AFTER_COMMIT)
         self._keyring.forget(key for record in records if record.value is None and (key := _key_of(record)))
         self._applied.set()

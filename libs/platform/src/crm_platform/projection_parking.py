@@ -6,6 +6,7 @@ finds its guard failed and begins again, so that neither sees half of what the o
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from crm_events.registry import Registry
 from crm_platform import mongo
@@ -34,7 +35,7 @@ class ProjectionParking:
         self.consumer = projection.identity
         self._projection = projection
         self._reader = RecordReader(registry, projection.folds, authenticator)
-        self._store = ProjectionStore(projection, database)
+        self._store = ProjectionStore(projection, database, partial(mongo.in_transaction, database.client))
         self._lot = self._store.parking
         self._applied = applied
 

@@ -28,12 +28,16 @@ class DocumentRefusedError(Exception):
     """What came of a batch cannot be stored, and trying again will not help. The message holds no values."""
 
 
-class ProjectionStore:
-    """One read model's collections in the service's database."""
+RunsTransactions = Callable[[mongo.Work[None]], Awaitable[None]]
 
-    def __init__(self, projection: Projection, database: mongo.Database) -> None:
+
+class ProjectionStore:
+    """One read model's collections in the service's database, and how transactions are run there."""
+
+    def __init__(self, projection: Projection, database: mongo.Database, transactions: RunsTransactions) -> None:
         self.projection = projection
         self._database = database
+        self._transactions = transactions
         self.cursors = MongoCursors(database, projection.identity)
         self.parking = MongoParking(database, projection.identity)
 
@@ -88,11 +92,11 @@ class ProjectionStore:
         """Store what was folded within somebody's transaction; raises DocumentRefusedError."""
         await self._write(self._writes(folding), session)
 
-    async def in_transaction(self, work: Callable[[mongo.Session], Awaitable[None]]) -> None:
+    async def in_transaction(self, work: mongo.Work[None]) -> None:
         """Raises DocumentRefusedError where MongoDB refuses what is written."""
         try:
-            await mongo.in_transaction(self._database.client, work)
-        except mongo.MongoError as failure:
+            await self._transactions(work)
+        except Exception as failure:
             if mongo.refused(failure):
                 raise DocumentRefusedError(f"MongoDB refuses what came of it: {type(failure).__name__}") from failure
             raise
@@ -122,7 +126,9 @@ def collection_name(projection: Projection, document: type[Document]) -> str:
 def _encoded(row: dict[str, Any]) -> bytes:
     try:
         encoded = bson.encode(row)
-    except (bson.errors.InvalidDocument, OverflowError) as failure:
+    except Exception as failure:
+        if not mongo.refused(failure):
+            raise
         raise DocumentRefusedError(f"a document holds what MongoDB cannot keep: {type(failure).__name__}") from failure
     if len(encoded) > MAX_DOCUMENT_BYTES:
         raise DocumentRefusedError(f"a document would have {len(encoded)} bytes; {MAX_DOCUMENT_BYTES} are kept")

@@ -16,6 +16,7 @@ from crm_platform.consumer import CannotStoreError, Consumer
 from crm_platform.delivery import Progress, Standing, deliver
 from crm_platform.folding import Folding
 from crm_platform.inbound import RecordReader
+from crm_platform.mongo_transactions import Transactions
 from crm_platform.parking import LotSize
 from crm_platform.projection import Projection
 from crm_platform.projection_store import DocumentRefusedError, ProjectionStore
@@ -40,10 +41,12 @@ class Projector(Consumer):
         super().__init__(projection.identity, projection.topics, bootstrap, instance)
         self._projection = projection
         self._reader = RecordReader(registry, projection.folds, authenticator)
-        self._store = ProjectionStore(projection, database)
+        self._transactions = Transactions(database, f"{self.name}@{instance}")
+        self._store = ProjectionStore(projection, database, self._transactions.run)
         self._applied = applied
 
     async def prepare(self) -> None:
+        await self._transactions.open()
         await self._store.prepare()
 
     async def standing(self, places: Iterable[TopicPartition]) -> Standing:

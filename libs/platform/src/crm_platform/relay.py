@@ -24,6 +24,7 @@ from crm_platform.authenticity import Authenticator
 from crm_platform.backoff import Backoff
 from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.event_store.application import EventStore
+from crm_platform.event_store.connections import listening
 from crm_platform.event_store.recorder import Recorder
 from crm_platform.event_tracing import publishing
 from crm_platform.finishing import to_its_end
@@ -96,14 +97,13 @@ class Relay:
         RELAY_STOPPED.set(refused)
 
     async def _run_once(self, backoff: Backoff) -> None:
-        async with await psycopg.AsyncConnection.connect(self._postgres_uri, autocommit=True) as listening:
-            await listening.execute(f'LISTEN "{self._recorder.channel_name}"')
+        async with listening(self._postgres_uri, self._recorder.channel_name) as notifications:
             checkpoint = await self._verified_checkpoint()
             async with kafka.producer(self._bootstrap) as producer:
                 while True:
                     if not await to_its_end(self._relay_batch(producer, checkpoint)):
                         self.ready = True
-                        await _notified(listening)
+                        await _notified(notifications)
                     self._stopped(refused=False)
                     backoff.succeeded()
 
@@ -242,9 +242,9 @@ class Relay:
         return True, head
 
 
-async def _notified(listening: psycopg.AsyncConnection[object]) -> None:
+async def _notified(notifications: psycopg.AsyncConnection[object]) -> None:
     """Until the store says that something was written, or half a second has passed."""
-    async for _ in listening.notifies(timeout=POLL_SECONDS, stop_after=1):
+    async for _ in notifications.notifies(timeout=POLL_SECONDS, stop_after=1):
         pass
 
 
