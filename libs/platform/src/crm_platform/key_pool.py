@@ -19,7 +19,7 @@ from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
 from crm_platform.sealing import InstallationKey, SubjectKey
 
-READY_KEYS = 1024
+READY_KEYS = 512
 TAKE_SECONDS = 4.0
 
 log = get_logger(__name__)

@@ -1,0 +1,97 @@
+"""R7: a new version of a read model, filled from the beginning of its topic by a worker of its own.
+
+R7a beside decoding and folding the same records in memory with no database; R7b a long history beside a short one. The
+workers that read the long one are those whose memory R8 tells.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from aiokafka import ConsumerRecord
+
+from benchmarks import parts, topics
+from benchmarks.comparison import Run, cpu_ms, interleaved, ratio
+from benchmarks.history import EVENTS_EACH, TicketHistory, fill, relayed
+from benchmarks.r8_memory import memory_of
+from benchmarks.results import Figure, Target
+from benchmarks.site import Site
+from benchmarks.tickets import new_version, tickets_from
+from benchmarks.worker import Rebuilt, rebuild
+from crm_events.topics import Topic
+from crm_platform.projection import Document, Place, Projection
+from crm_service.projections import TicketRow
+
+SHORT_TICKETS = 100_000 // EVENTS_EACH
+LONG_TICKETS = 1_000_000 // EVENTS_EACH
+WORDS = 10
+
+
+async def measure(site: Site) -> Sequence[Figure]:
+    """The short and the long history are rebuilt in turns, and the short one is folded in memory beside them."""
+    workers = list[Rebuilt]()
+    async with topics.new(site) as short, topics.new(site) as long:
+        few = await _filled(site, short, SHORT_TICKETS)
+        many = await _filled(site, long, LONG_TICKETS)
+        records = await topics.records_of(site.bootstrap, short)
+
+        async def rebuilt(topic: Topic, events: int) -> Run:
+            run, worker = await rebuild(site, topic, new_version(), events)
+            if topic is long:
+                workers.append(worker)
+            return run
+
+        async def folded() -> Run:
+            return await asyncio.to_thread(_fold, tickets_from(short, new_version()), records)
+
+        runs = await interleaved(
+            {
+                "100,000 events": lambda: rebuilt(short, few),
+                "in memory": folded,
+                "1,000,000 events": lambda: rebuilt(long, many),
+            }
+        )
+    few_runs, many_runs, memory_runs = runs["100,000 events"], runs["1,000,000 events"], runs["in memory"]
+    return [
+        Figure(
+            "R7a",
+            "rebuild ÷ decoding and folding the same records in memory",
+            ratio(few_runs, memory_runs),
+            Target(0.4),
+            cpu_ms(few_runs),
+            cpu_ms(memory_runs),
+        ),
+        Figure(
+            "R7b",
+            "rebuild rate at 1,000,000 events ÷ at 100,000",
+            ratio(many_runs, few_runs),
+            Target(0.9),
+            cpu_ms(many_runs),
+            cpu_ms(few_runs),
+        ),
+        memory_of(workers),
+    ]
+
+
+async def _filled(site: Site, topic: Topic, tickets: int) -> int:
+    """Store the history of so many tickets and relay it to the topic."""
+    with site.postgres("bench_rebuild") as uri:
+        store = await asyncio.to_thread(parts.open_store, uri)
+        await asyncio.to_thread(fill, uri, TicketHistory(store, WORDS).rows(tickets))
+        events = await relayed(store, uri, site.bootstrap, topic)
+        store.close()
+    return events
+
+
+def _fold(projection: Projection, records: Sequence[ConsumerRecord]) -> Run:
+    """Every record decoded and folded into documents that are kept in memory."""
+    reader, documents = parts.reader(projection), dict[str, Document]()
+    began, cpu = time.perf_counter(), time.thread_time()
+    for record in records:
+        event = reader.read(record).event
+        assert event is not None  # noqa: S101 - the read model handles all that happens to tickets
+        for fold in projection.folds[type(event.data)]:
+            key = fold.key(event, Place(record.topic, record.partition))
+            documents[key] = projection.apply(fold, documents.get(key), event)
+    assert all(isinstance(each, TicketRow) for each in documents.values())  # noqa: S101 - one document a ticket
+    return Run(len(records), time.perf_counter() - began, time.thread_time() - cpu)

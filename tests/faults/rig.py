@@ -1,0 +1,249 @@
+"""One running platform for many rows: load, faults, repair, and the checker after each."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import psutil
+import psycopg
+from door import Door, eventually
+from ledger import EVENT_STORING
+from pymongo.errors import PyMongoError
+from tests.faults import invariants, telemetry
+from tests.faults.load import Load, Viewer
+from tests.faults.patience import PATIENCE
+from tests.faults.reality import SERVICES, Cursors, Reality
+
+from crm_events.topics import context_topic
+from crm_local.plan import SERVICE_PARTS
+from crm_local.stack import Stack
+
+HEALS_WITHIN = 30.0 * PATIENCE
+"""Seconds from the repair of a fault until everything is ready and nothing is left to publish or to read."""
+GAUGES_WITHIN = 6.0 * PATIENCE
+DRAINS_WITHIN = 60.0 * PATIENCE
+WRITERS = 6
+PAUSE = 0.15
+ADAPTER_PAUSE = 0.1
+
+
+@dataclass
+class Trial:
+    """One row's load, and what became of it."""
+
+    rig: "Rig"
+    load: Load
+    viewer: Viewer
+    before: telemetry.Counted
+    began: float = field(default_factory=time.monotonic)
+    working: list[asyncio.Task[None]] = field(default_factory=list)
+    repaired_at: float = 0.0
+    healed_in: float = 0.0
+
+    def repaired(self) -> None:
+        """From now on the platform has 30 s to be whole again. Called anew, the last call counts."""
+        self.repaired_at = time.monotonic()
+
+    async def stop_load(self) -> None:
+        """Each client ends with the answer to its last command."""
+        self.load.stopping = True
+        async with asyncio.timeout(DRAINS_WITHIN):
+            await asyncio.gather(*self.working)
+
+    async def settled(self, seconds: float) -> None:
+        """Let the load run on its own for a while, as between faults."""
+        done = len(self.load.acknowledged)
+
+        async def went_on() -> bool:
+            return time.monotonic() > until and len(self.load.acknowledged) > done
+
+        until = time.monotonic() + seconds
+        await eventually(went_on, "commands are answered again", within=seconds + HEALS_WITHIN, every=0.2)
+
+
+class Rig:
+    """The platform under test."""
+
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession, reality: Reality, seed: int) -> None:
+        self.stack = stack
+        self.session = session
+        self.reality = reality
+        self.seed = seed
+        self.random = random.Random(seed)  # noqa: S311 - the same seed injects the same faults
+        self.door = Door(stack, session)
+
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, stack: Stack, seed: int) -> AsyncIterator["Rig"]:
+        """Opened to a running stack."""
+        async with AsyncExitStack() as opened:
+            session = await opened.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
+            yield cls(stack, session, await opened.enter_async_context(Reality.open(stack)), seed)
+
+    @asynccontextmanager
+    async def under_load(
+        self, *, writers: int = WRITERS, pause: float = PAUSE, with_more_members_of: str = "", exact: bool = True
+    ) -> AsyncIterator[Trial]:
+        """Load while the caller breaks and repairs; afterwards everything is checked that holds after every fault.
+
+        What more members of a service do, the stack's own process does not count; `exact` is false where a database is
+        taken away, so that answers are lost and work is counted by nobody.
+        """
+        trial = await self._begin()
+        load, bootstrap = trial.load, self.stack.addresses.kafka_bootstrap
+        watch = asyncio.create_task(self._watch_cursors(load))
+        working = trial.working
+        working += [asyncio.create_task(load.client(pause)) for _ in range(writers)]
+        working.append(asyncio.create_task(load.adapter(bootstrap, ADAPTER_PAUSE)))
+        working.append(asyncio.create_task(trial.viewer.look(load)))
+        trial.repaired()
+        try:
+            yield trial
+        except BaseException:
+            for task in (*working, watch):
+                task.cancel()
+            await asyncio.gather(*working, watch, return_exceptions=True)
+            raise
+        await trial.stop_load()
+        await self.heals(trial)
+        await watch
+        await self.check(trial, alone=set(SERVICES) - {with_more_members_of}, exact=exact)
+
+    async def _begin(self) -> Trial:
+        load = Load(self.door, self.random.randrange(2**32))
+        await load.prepare()
+        contact = (await self.door.post("/api/contacts", {"name": "somebody"}, role="sales")).expect(201)
+        viewer = Viewer(self.door, contact.body["id"])
+        (await self.door.get(f"/api/customers/{viewer.contact_id}", after=contact.position)).expect(200)
+        return Trial(self, load, viewer, await self.counted())
+
+    # -- healing
+
+    async def heals(self, trial: Trial) -> None:
+        """I6: every process is ready, every event is published and read, within 30 s of the repair."""
+        behind: list[str] = ["everything"]
+        while behind:
+            behind = await self.not_ready() + await self.backlog()
+            took = time.monotonic() - trial.repaired_at
+            assert not behind or took < HEALS_WITHIN, f"I6: {took:.0f} s after the repair: {behind[: invariants.SHOWN]}"
+        trial.healed_in = time.monotonic() - trial.repaired_at
+
+    async def not_ready(self) -> list[str]:
+        answers = await asyncio.gather(*(self._readiness(part) for part in SERVICE_PARTS))
+        return [f"{part} is not ready: {answer}" for part, answer in zip(SERVICE_PARTS, answers, strict=True) if answer]
+
+    async def _readiness(self, part: str) -> str:
+        try:
+            async with self.session.get(f"{self.stack.addresses.service_url(part)}/readyz") as answer:
+                return "" if answer.status == 200 else await answer.text()
+        except (aiohttp.ClientError, TimeoutError, OSError) as away:
+            return type(away).__name__
+
+    async def backlog(self) -> list[str]:
+        try:
+            return await self.reality.backlog()
+        except (psycopg.Error, PyMongoError) as away:
+            return [f"a database is away: {type(away).__name__}"]
+
+    # -- checking
+
+    async def check(
+        self,
+        trial: Trial,
+        poisoned: AbstractSet[tuple[str, str, str]] = frozenset(),
+        alone: AbstractSet[str] = frozenset(SERVICES),
+        *,
+        exact: bool = True,
+    ) -> None:
+        """What holds after every fault, of a platform at rest. `alone` are the services of one process."""
+        reality, load = self.reality, trial.load
+        await reality.refresh()
+        invariants.nobody_got_a_wrong_answer(load)
+        invariants.nothing_acknowledged_is_lost(reality, load)
+        invariants.nothing_is_there_that_nobody_asked_for(reality, load)
+        await invariants.every_read_model_is_the_fold_of_the_store(reality)
+        invariants.versions_are_gapless(reality)
+        await invariants.exactly_these_are_parked(reality, poisoned)
+        after = await self.counted()
+        telemetry.agree(trial.before, after, alone, exact=exact)
+        if not poisoned:
+            await self._falls_quiet()
+
+    async def _falls_quiet(self) -> None:
+        """I10: the gauges, which are taken every few seconds, say that nothing is left to do."""
+        until = time.monotonic() + GAUGES_WITHIN
+        while noise := telemetry.loud(await self._samples()):
+            assert time.monotonic() < until, noise[: invariants.SHOWN]
+            await asyncio.sleep(0.5)
+
+    async def _samples(self) -> dict[str, telemetry.Samples]:
+        return {part: await telemetry.scrape(self.stack, self.session, part) for part in SERVICE_PARTS}
+
+    async def counted(self) -> telemetry.Counted:
+        """The processes' counters beside the stores' own counts; of a platform at rest."""
+        await self.reality.refresh()
+        return telemetry.Counted(
+            pids={part: self.stack.pid(part) for part in SERVICE_PARTS},
+            samples=await self._samples(),
+            events={service: self.reality.count(service) for service in EVENT_STORING},
+            read=_read(await self.reality.cursors()),
+            records={service: len(self.reality.published[context_topic(service)]) for service in EVENT_STORING},
+        )
+
+    async def _watch_cursors(self, load: Load) -> None:
+        """I5, all the time."""
+        known = await self.reality.cursors()
+        while not load.stopping:
+            await asyncio.sleep(0.5)
+            try:
+                now = await self.reality.cursors()
+            except (psycopg.Error, PyMongoError):
+                continue
+            load.wrong += invariants.went_back(known, now)
+            known |= now
+
+    # -- faults
+
+    async def kill(self, part: str) -> None:
+        """As a crash would; the supervisor starts it again."""
+        await asyncio.to_thread(self.stack.kill, part)
+
+    async def kill_again_and_again(self, trial: Trial, part: str, times: int) -> None:
+        """Under load, with time between to do something worth killing."""
+        for _ in range(times):
+            await trial.settled(self.random.uniform(0.5, 2.0))
+            await self.kill(part)
+            trial.repaired()
+            await self.is_back(part)
+
+    async def restart(self, part: str) -> None:
+        """SIGTERM, as a deployment does; the supervisor starts it again."""
+        await asyncio.to_thread(self.stack.terminate, part)
+
+    @asynccontextmanager
+    async def frozen(self, part: str) -> AsyncIterator[None]:
+        """SIGSTOP of a part, with all processes that it has started."""
+        process = psutil.Process(self.stack.pid(part))
+        everything = [process, *process.children(recursive=True)]
+        for each in everything:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in everything:
+                each.resume()
+
+    async def is_back(self, part: str, within: float = HEALS_WITHIN) -> None:
+        await asyncio.to_thread(self.stack.wait_until_ready, part, within)
+
+
+def _read(cursors: Cursors) -> dict[str, int]:
+    read: dict[str, int] = {}
+    for (consumer, _, _), (offset, _) in cursors.items():
+        read[consumer] = read.get(consumer, 0) + offset
+    return read
