@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiokafka import ConsumerRecord, TopicPartition
 from eventsourcing.persistence import OperationalError
 from libs.platform.tests.kafka_topics import AUTHENTICATOR, as_record
-from libs.platform.tests.purchases import POISON, noted
+from libs.platform.tests.purchases import POISON, counted, noted
 from libs.platform.tests.shop import (
     EVENTS,
     Customer,
@@ -300,3 +300,36 @@ def _made(offset: int, key: SubjectKey) -> ConsumerRecord:
     block = key.seal(Customer(name="Ada"), event=event.id, subject=SUBJECT)
     sealed = recorded(event.data.with_personal(block), subject=SUBJECT, sequence=offset + 1)
     return as_record(OWN, offset, sealed, (offset + 1, offset))
+
+
+async def test_events_that_are_not_handled_cost_no_transaction_and_are_stored_with_the_next_that_is(
+    reader: Reader,
+) -> None:
+    await reader.read(_noted(0, "a"))
+    unhandled = [as_record(OWN, n, counted(SUBJECT, n + 1), (n + 1, n)) for n in (1, 2)]
+    progress = await reader.read(*unhandled)
+    assert progress.outcomes == {(OWN.name, "skipped"): 2}
+    assert [row["next_offset"] for row in reader.shop.rows("SELECT next_offset FROM policy_cursors")] == [1]
+    await reader.read(_noted(3, "d"))
+    assert [row["next_offset"] for row in reader.shop.rows("SELECT next_offset FROM policy_cursors")] == [4]
+    assert reader.notes() == ["a", "d"]
+
+
+async def test_cursors_without_an_effect_are_stored_by_a_batch_of_their_own(reader: Reader) -> None:
+    await reader.read(as_record(OWN, 0, counted(SUBJECT, 1), (1, 0)))
+    assert reader.shop.rows("SELECT * FROM policy_cursors") == []
+    await reader.read()
+    assert [row["next_offset"] for row in reader.shop.rows("SELECT next_offset FROM policy_cursors")] == [1]
+    await reader.restart()
+    assert reader.standing.cursors[PLACES[0]].skipped == {"crm.shop.PurchaseCounted.v1": 1}
+
+
+async def test_a_zombie_that_only_skips_does_not_move_the_cursor_back(
+    reader: Reader, new_reader: Callable[[], Reader]
+) -> None:
+    zombie = new_reader()
+    await zombie.read(as_record(OWN, 0, counted(SUBJECT, 1), (1, 0)))
+    await reader.read(as_record(OWN, 0, counted(SUBJECT, 1), (1, 0)), _noted(1, "b"))
+    with pytest.raises(CursorMovedError):
+        await zombie.read()
+    assert [row["next_offset"] for row in reader.shop.rows("SELECT next_offset FROM policy_cursors")] == [2]

@@ -49,7 +49,10 @@ BATCH_RECORDS = 2_000
 BATCH_BYTES = 4 * 1024 * 1024
 SLOW_BATCH_SECONDS = 1.0
 """A batch that takes longer makes the next one smaller, so that a slow store never looks like one that stands."""
-POLL_MILLISECONDS = 1_000
+SMALL_BATCH_RECORDS = 100
+MOST_REST_SECONDS = 0.05
+SAVE_SECONDS = 0.5
+POLL_MILLISECONDS = 500
 SESSION_MILLISECONDS = 20_000
 MAX_POLL_MILLISECONDS = 300_000
 LOOK_SECONDS = 2.0
@@ -81,6 +84,8 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         self._not_sought: Exception | None = None
         self._batch_records = BATCH_RECORDS
         self._batch_in_work = False
+        self._batch_seconds = 0.0
+        self._saved_at = 0.0
         self._tracing = NOT_TRACED
         self._lag = Lag()
         self._watchdog = Watchdog(monotonic())
@@ -100,6 +105,8 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         self, records: Sequence[ConsumerRecord], standing: Standing, because: str | None = None
     ) -> Progress:
         """Apply a batch effectively once: results, parked events and cursors in one transaction.
+
+        One without effect may be deferred, but for an empty one, which stores what was.
 
         `because` parks what the batch holds, for that reason. Raises CursorMovedError, and CannotStoreError.
         """
@@ -150,10 +157,19 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
                 if self._not_sought is not None:
                     raise self._not_sought
                 await to_its_end(self._work_on(records))
+                await self._rest(len(records))
                 backoff.succeeded()
         finally:
             self._client = None
             await kafka.stopped(client)
+
+    async def _rest(self, records: int) -> None:
+        """After a small batch, rest as long as it took: what comes in meanwhile is the next one, for little more.
+
+        Else a steady trickle would be written event by event, and each costs a transaction.
+        """
+        if 0 < records < SMALL_BATCH_RECORDS:
+            await asyncio.sleep(min(MOST_REST_SECONDS, self._batch_seconds))
 
     async def _polled(self, client: AIOKafkaConsumer) -> list[ConsumerRecord]:
         """The next records. There are none while our cursors are being read after a rebalance.
@@ -226,9 +242,22 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         self._batch_in_work = True
         try:
             await self._take(records)
+            await self._save_now_and_then()
         finally:
             self._batch_in_work = False
         self._see_whether_caught_up()
+
+    async def _save_now_and_then(self) -> None:
+        """Store cursors that wait for a batch with an effect, so that a restart has little to read again."""
+        now = monotonic()
+        if not self._standing.unsaved:
+            self._saved_at = now
+        elif now - self._saved_at > SAVE_SECONDS:
+            self._saved_at, standing = now, self._standing
+            try:
+                standing.advance(await self.apply((), standing))
+            except CursorMovedError:
+                await self._begin_again()
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> bool:
         """Apply and store a batch; False if the cursors had moved: what was read behind it is not to be used then."""
@@ -282,6 +311,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
 
     def _adapt(self, records: int, seconds: float) -> None:
         self._watchdog.progressed(monotonic())
+        self._batch_seconds = seconds
         slow = seconds > SLOW_BATCH_SECONDS
         self._batch_records = max(1, records // 2) if slow else min(BATCH_RECORDS, self._batch_records * 2)
 

@@ -44,38 +44,62 @@ class SetAside(NamedTuple):
 
 @dataclass(slots=True)
 class Standing:
-    """Where a consumer stands: its cursors, and the keys that are parked in each partition."""
+    """Where a consumer stands: its cursors, and the keys that are parked in each partition.
+
+    `unsaved` holds, for each partition whose cursor has moved without being stored, the cursor that is stored.
+    """
 
     cursors: Cursors = field(default_factory=dict)
     parked: dict[TopicPartition, set[str]] = field(default_factory=dict)
+    unsaved: Cursors = field(default_factory=dict)
 
     def holds(self, place: TopicPartition, key: str) -> bool:
         return key in self.parked.get(place, ())
 
     def advance(self, progress: "Progress") -> None:
-        """A batch is stored."""
+        """A batch is done: stored, or deferred."""
+        if progress.deferred:
+            self._defer(progress)
+            return
         self.cursors.update({place: cursor.kept() for place, cursor in progress.cursors.items()})
         for inbound, _ in progress.parked:
             self.parked.setdefault(place_of(inbound.record), set()).add(inbound.key)
+        for place in progress.cursors:
+            self.unsaved.pop(place, None)
+
+    def _defer(self, progress: "Progress") -> None:
+        """A batch had no effect: its cursors go with the next one that has. Who dies meanwhile reads it again."""
+        for place, cursor in progress.cursors.items():
+            self.unsaved.setdefault(place, self.cursors[place])
+            self.cursors[place] = cursor
 
 
 class Progress:
-    """What comes of a batch: moved cursors, events to park, records to set aside, and how many had which outcome."""
+    """What comes of a batch: moved cursors, events to park, records to set aside, and how many had which outcome.
+
+    `deferred` says that nothing of it was stored, since it had no effect; see `Standing.advance`.
+    """
 
     def __init__(self, standing: Standing) -> None:
         self._standing = standing
         self._newly_parked: set[tuple[TopicPartition, str]] = set()
-        self.cursors: Cursors = {}
+        self.cursors: Cursors = {place: standing.cursors[place] for place in standing.unsaved}
         self.parked: list[Parked] = []
         self.set_aside: list[SetAside] = []
         self.applied: list[ConsumerRecord] = []
         self.outcomes: dict[tuple[str, str], int] = {}
         self.unknown: dict[str, int] = {}
+        self.deferred = False
 
     @property
     def before(self) -> Mapping[TopicPartition, Cursor]:
-        """The cursors as the batch found them."""
-        return self._standing.cursors
+        """The cursors as they are stored."""
+        return {**self._standing.cursors, **self._standing.unsaved}
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether anything but cursors is to be stored."""
+        return bool(self.applied or self.parked or self.set_aside)
 
     def cursor(self, record: ConsumerRecord) -> Cursor:
         place = place_of(record)

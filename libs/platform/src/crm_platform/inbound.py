@@ -75,27 +75,23 @@ class RecordReader:
 
     def read(self, record: ConsumerRecord) -> Inbound:
         """Read a record in structured or in binary mode; whatever is wrong with it is told, never raised."""
-        inbound = Inbound(record, key_of(record))
+        key, link = key_of(record), None
         try:
             if record.topic in ADAPTER_TOPICS:
-                return self._handled_or_not(inbound, _adapter_event(record, self._registry))
-            inbound = replace(inbound, link=link_of(record, self._authenticator))
-            return self._read_own(inbound)
+                event = _adapter_event(record, self._registry)
+            else:
+                link = link_of(record, self._authenticator)
+                type_name = kafka.header(record.headers, "ce_type")
+                if type_name is not None and type_name not in self._handled and self._registry.find(type_name):
+                    return Inbound(record, key, link, unhandled=type_name)
+                event = from_document(_document(record), self._registry)
         except UnknownEventError as unknown:
-            return self._unknown(inbound, unknown.type_name)
+            return self._unknown(Inbound(record, key, link), unknown.type_name)
         except UnreadableEventError as refusal:
-            return replace(inbound, refusal=str(refusal))
-
-    def _read_own(self, inbound: Inbound) -> Inbound:
-        type_name = kafka.header(inbound.record.headers, "ce_type")
-        if type_name is not None and type_name not in self._handled and self._registry.find(type_name):
-            return replace(inbound, unhandled=type_name)
-        return self._handled_or_not(inbound, from_document(_document(inbound.record), self._registry))
-
-    def _handled_or_not(self, inbound: Inbound, event: Recorded[Event]) -> Inbound:
+            return Inbound(record, key, link, refusal=str(refusal))
         if event.data.type_name() not in self._handled:
-            return replace(inbound, unhandled=event.data.type_name())
-        return replace(inbound, event=event)
+            return Inbound(record, key, link, unhandled=event.data.type_name())
+        return Inbound(record, key, link, event)
 
     def _unknown(self, inbound: Inbound, type_name: str) -> Inbound:
         """A type that nobody here has heard of is passed over; a new version of one that is handled is not."""

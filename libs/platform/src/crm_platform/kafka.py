@@ -1,14 +1,17 @@
 """Kafka connections as the platform wants them: idempotent producers, consumers that start at our own cursors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from crm_events.topics import MAX_MESSAGE_BYTES
+from crm_platform.header_names import read_any_header_name
+
+read_any_header_name()
 
 STOP_SECONDS = 3.0
 
@@ -81,6 +84,37 @@ async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await client.stop()
+
+
+class Outgoing(NamedTuple):
+    """A record on its way to its partition."""
+
+    partition: int
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+async def send_in_batches(
+    producer: AIOKafkaProducer, topic: str, records: Iterable[Outgoing]
+) -> list[asyncio.Future[Any]]:
+    """Send records in order within each partition, as many as fit into one batch at a time; returns the acks to await.
+
+    Several times cheaper than sending each by itself, and the order is ours, no matter of `linger_ms`.
+    """
+    by_partition: dict[int, list[Outgoing]] = {}
+    for record in records:
+        by_partition.setdefault(record.partition, []).append(record)
+    acks = []
+    for partition, mine in by_partition.items():
+        batch = producer.create_batch()
+        for _, key, value, headers in mine:
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                acks.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None, headers=headers)
+        acks.append(await producer.send_batch(batch, topic, partition=partition))
+    return acks
 
 
 async def end_offsets(client: AIOKafkaConsumer, topic: str, partitions: int) -> Mapping[int, int]:

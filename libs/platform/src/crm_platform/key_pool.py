@@ -17,6 +17,7 @@ from crm_platform import kafka
 from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
 from crm_platform.logging import get_logger
+from crm_platform.partitioning import key_of, partition_of
 from crm_platform.sealing import InstallationKey, SubjectKey
 
 READY_KEYS = 512
@@ -67,14 +68,14 @@ class KafkaKeyPool:
     async def _fill(self, producer: AIOKafkaProducer) -> None:
         while (missing := max(READY_KEYS, self._wanted) - len(self._ready)) > 0:
             keys = [SubjectKey.generate() for _ in range(missing)]
-            sent = [await producer.send(KEYS.name, key=str(k.id).encode(), value=self._document(k)) for k in keys]
-            await asyncio.gather(*sent)
+            await asyncio.gather(*await kafka.send_in_batches(producer, KEYS.name, map(self._record, keys)))
             self._ready.extend(keys)
         async with self._filled:
             self._filled.notify_all()
 
-    def _document(self, key: SubjectKey) -> bytes:
-        return orjson.dumps({"owner": self._owner, "wrapped": self._installation.wrap(key).hex()})
+    def _record(self, key: SubjectKey) -> kafka.Outgoing:
+        document = orjson.dumps({"owner": self._owner, "wrapped": self._installation.wrap(key).hex()})
+        return kafka.Outgoing(partition_of(key.id, KEYS.partitions), key_of(key.id), document, [])
 
     def take(self, count: int) -> list[SubjectKey]:
         """See `KeyPool`. Called outside the loop's thread."""

@@ -171,7 +171,7 @@ class KeyringFiller(Consumer):
                 progress.move(record, cursor, APPLIED)
 
         async def work(session: mongo.Session) -> None:
-            await self._kept.move(standing.cursors, progress.cursors, session)
+            await self._kept.move(progress.before, progress.cursors, session)
             if writes:
                 await self._database[COLLECTION].bulk_write(writes, session=session)
 

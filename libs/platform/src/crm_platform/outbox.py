@@ -5,7 +5,6 @@ Nothing here reads or writes anything; the relay does, and the simulation of del
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from crm_events.envelope import STRUCTURED, event_id
 from crm_events.topics import Topic
@@ -14,6 +13,7 @@ from crm_platform.authenticity import Authenticator
 from crm_platform.event_store.mapper import PRIVATE
 from crm_platform.event_store.recorder import Notification
 from crm_platform.event_tracing import traceparent_of
+from crm_platform.kafka import Outgoing
 from crm_platform.partitioning import key_of, partition_of
 from crm_platform.tracing import TRACEPARENT
 
@@ -28,15 +28,6 @@ class Checkpoint:
 
     position: int = 0
     partitions: dict[int, int] = field(default_factory=dict)
-
-
-class Outgoing(NamedTuple):
-    """A record on its way to its partition."""
-
-    partition: int
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
 
 
 class Outbox:

@@ -7,6 +7,8 @@ from typing import ClassVar
 from aiokafka import ConsumerRecord, TopicPartition
 from eventsourcing.persistence import DataError, IntegrityError, NotSupportedError, PersistenceError, ProgrammingError
 
+from crm_events.envelope import Recorded
+from crm_events.event import Event
 from crm_events.registry import Registry
 from crm_platform import kafka, mongo
 from crm_platform.authenticity import Authenticator
@@ -67,7 +69,14 @@ class PolicyRunner(Consumer):
     async def apply(
         self, records: Sequence[ConsumerRecord], standing: Standing, because: str | None = None
     ) -> Progress:
-        inbounds = await self._reactions.opened([self._reader.read(record) for record in records])
+        read = [self._reader.read(record) for record in records]
+        if records and all(inbound.unhandled is not None for inbound in read):
+            progress = Progress(standing)
+            deliver(read, progress, _no_effect)
+            progress.deferred = not progress.has_effect
+            if progress.deferred:
+                return progress
+        inbounds = await self._reactions.opened(read)
         batch = _Batch(self._reactions, self._policy_store, inbounds, standing, because, self._tracing)
         try:
             await self._store.transact(batch.decide)
@@ -86,6 +95,10 @@ class PolicyRunner(Consumer):
 
     async def lot_size(self) -> LotSize:
         return await asyncio.to_thread(self._policy_store.size)
+
+
+def _no_effect(inbound: Inbound, _: Recorded[Event]) -> None:
+    raise AssertionError(f"an event of type {inbound.type_name} is not handled")
 
 
 class _Batch:

@@ -12,7 +12,6 @@ from pymongo import InsertOne, ReplaceOne
 
 from crm_platform import mongo
 from crm_platform.crash_points import CrashPoint, passing
-from crm_platform.cursor import Cursors
 from crm_platform.delivery import Progress, Standing
 from crm_platform.folding import Folding, Rows, Target, rows_of
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
@@ -71,7 +70,7 @@ class ProjectionStore:
         rows = await self._collection(kind).find({"_id": {"$in": ids}}, session=session).to_list(None)
         return {Target(kind, row["_id"]): row for row in rows}
 
-    async def write(self, folding: Folding, before: Cursors, progress: Progress) -> None:
+    async def write(self, folding: Folding, progress: Progress) -> None:
         """Store a batch: documents, parked events and cursors.
 
         Raises CursorMovedError, and DocumentRefusedError where a document cannot be stored at all.
@@ -79,7 +78,7 @@ class ProjectionStore:
         writes = self._writes(folding)
 
         async def work(session: mongo.Session) -> None:
-            await self.cursors.move(before, progress.cursors, session)
+            await self.cursors.move(progress.before, progress.cursors, session)
             passing(CrashPoint.PROJECTOR_IN_TRANSACTION)
             await self._write(writes, session)
             await self.parking.park(progress.parked, datetime.now(UTC), session)

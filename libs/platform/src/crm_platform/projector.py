@@ -61,7 +61,7 @@ class Projector(Consumer):
         deliver(folding.inbounds, progress, folding.effect, because)
         if progress.cursors:
             try:
-                await self._store.write(folding, standing.cursors, progress)
+                await self._store.write(folding, progress)
             except DocumentRefusedError as refusal:
                 raise CannotStoreError(str(refusal)) from refusal
             self._applied.set()

@@ -6,10 +6,10 @@ one that cannot be sent stops it. After an error it begins again at the checkpoi
 """
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 from time import time as wall_clock
+from typing import NamedTuple
 
 import orjson
 import psycopg
@@ -25,14 +25,14 @@ from crm_platform.backoff import Backoff
 from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.connections import listening
-from crm_platform.event_store.recorder import Recorder
+from crm_platform.event_store.recorder import Notification, Recorder
 from crm_platform.event_tracing import publishing
 from crm_platform.finishing import to_its_end
 from crm_platform.inbound import link_of
 from crm_platform.lag import Watchdog
 from crm_platform.logging import get_logger
 from crm_platform.metrics import EVENTS_PUBLISHED, RELAY_HEAD, RELAY_LAG_SECONDS, RELAY_POSITION, RELAY_STOPPED
-from crm_platform.outbox import Checkpoint, Outbox, Outgoing, StoreBehindLogError, within
+from crm_platform.outbox import Checkpoint, Outbox, StoreBehindLogError, within
 
 BATCH = 2_000
 BATCH_BYTES = 4 * 1024 * 1024
@@ -42,6 +42,13 @@ ANSWER_SECONDS = 3.0
 LOOK_BACK_RECORDS = 20
 
 log = get_logger(__name__)
+
+
+class Ahead(NamedTuple):
+    """Events that are being read before their turn, and after which position."""
+
+    position: int
+    found: asyncio.Task[list[Notification]]
 
 
 class Relay:
@@ -58,6 +65,7 @@ class Relay:
         self._topic = topic
         self._authenticator = authenticator
         self._outbox = Outbox(topic, authenticator)
+        self._ahead: Ahead | None = None
         self._position = 0
         self._published_before = 0
         self._read_at = wall_clock()
@@ -98,6 +106,7 @@ class Relay:
 
     async def _run_once(self, backoff: Backoff) -> None:
         async with listening(self._postgres_uri, self._recorder.channel_name) as notifications:
+            self._ahead = None
             checkpoint = await self._verified_checkpoint()
             async with kafka.producer(self._bootstrap) as producer:
                 while True:
@@ -110,13 +119,17 @@ class Relay:
     async def _relay_batch(self, producer: AIOKafkaProducer, checkpoint: Checkpoint) -> bool:
         """Publish what comes next; False if there was nothing."""
         read_at = wall_clock()
-        found = await asyncio.to_thread(self._recorder.select_after, checkpoint.position, BATCH)
+        found = await self._next(checkpoint.position)
         notifications = within(found, BATCH_BYTES)
         if notifications:
             passing(CrashPoint.RELAY_AFTER_READ)
             outgoing = self._outbox.records(notifications, checkpoint)
             with publishing(self._topic.name, (record.headers for record in outgoing), self._published_before):
-                await self._send(producer, outgoing)
+                acks = await kafka.send_in_batches(producer, self._topic.name, outgoing)
+                passing(CrashPoint.RELAY_AFTER_SEND)
+                if len(found) == BATCH:
+                    self._ahead = Ahead(checkpoint.position, asyncio.create_task(self._read(checkpoint.position)))
+                await asyncio.gather(*acks)
             passing(CrashPoint.RELAY_AFTER_ACK)
             await asyncio.to_thread(self._save, checkpoint)
             passing(CrashPoint.RELAY_AFTER_CHECKPOINT)
@@ -127,32 +140,26 @@ class Relay:
         RELAY_POSITION.set(checkpoint.position)
         return bool(notifications)
 
-    async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
-        """Send in order within each partition, whole batches at a time, and wait for every ack."""
-        acks = []
-        by_partition: dict[int, list[Outgoing]] = {}
-        for record in outgoing:
-            by_partition.setdefault(record.partition, []).append(record)
-        for partition, records in by_partition.items():
-            batch = producer.create_batch()
-            for record in records:
-                appended = batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
-                if appended is None:
-                    acks.append(await producer.send_batch(batch, self._topic.name, partition=partition))
-                    batch = producer.create_batch()
-                    batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
-            acks.append(await producer.send_batch(batch, self._topic.name, partition=partition))
-        passing(CrashPoint.RELAY_AFTER_SEND)
-        await asyncio.gather(*acks)
+    async def _next(self, position: int) -> list[Notification]:
+        """What follows a position, maybe read while the batch before was on its way."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.position == position:
+            return await ahead.found
+        return await self._read(position)
+
+    async def _read(self, position: int) -> list[Notification]:
+        return await asyncio.to_thread(self._recorder.select_after, position, BATCH)
 
     # -- the checkpoint
 
     def _save(self, checkpoint: Checkpoint) -> None:
         partitions = orjson.dumps({str(p): position for p, position in checkpoint.partitions.items()}).decode()
         with self._recorder.datastore.get_connection() as conn:
+            # Not waited for on the disk: if PostgreSQL loses it in a crash, some events are published again.
             conn.execute(
-                "INSERT INTO relay_checkpoint VALUES (%s, %s, %s) ON CONFLICT (relay)"
-                " DO UPDATE SET position = excluded.position, partitions = excluded.partitions",
+                "INSERT INTO relay_checkpoint SELECT %s, %s, %s::jsonb"
+                " FROM (SELECT set_config('synchronous_commit', 'off', true)) AS lax"
+                " ON CONFLICT (relay) DO UPDATE SET position = excluded.position, partitions = excluded.partitions",
                 (self._topic.name, checkpoint.position, partitions),
             )
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresDatastore, PostgresProcessRecorder
+from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
 TABLES = (
@@ -117,23 +118,16 @@ class Recorder(PostgresProcessRecorder):
 
     def select_streams(self, streams: Iterable[UUID]) -> list[StoredEvent]:
         """All events of these streams, in order of stream and version."""
-        with self.datastore.get_connection() as conn:
-            rows = conn.execute(self._select_streams, (list(streams),)).fetchall()
-        return [
-            StoredEvent(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
-            for row in rows
-        ]
+        return [StoredEvent(*row) for row in self._fetched(self._select_streams, (list(streams),))]
 
     def select_after(self, position: int, limit: int) -> list[Notification]:
         """The next events of the store after a position, private ones included."""
-        with self.datastore.get_connection() as conn:
-            rows = conn.execute(self._select_after, (position, limit)).fetchall()
-        return [
-            Notification(
-                r["notification_id"], r["originator_id"], r["originator_version"], r["topic"], bytes(r["state"])
-            )
-            for r in rows
-        ]
+        return [Notification(*row) for row in self._fetched(self._select_after, (position, limit))]
+
+    def _fetched(self, sql: Composed, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Rows in PostgreSQL's binary format: bytes need no decoding from hexadecimal."""
+        with self.datastore.get_connection() as conn, conn.cursor(binary=True, row_factory=tuple_row) as cursor:
+            return cursor.execute(sql, parameters).fetchall()
 
     def select_replies(self, commands: Iterable[UUID]) -> dict[UUID, StoredReply]:
         """The replies of those commands that have been carried out."""
