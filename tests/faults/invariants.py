@@ -105,12 +105,17 @@ def applied_of(records: Iterable[Published]) -> list[int]:
     return sorted(applied)
 
 
-def went_back(before: Cursors, after: Cursors) -> list[str]:
-    """I5: the cursors that went back, or away, between two looks."""
+def went_back(before: Cursors, after: Cursors, replayed: AbstractSet[str] = frozenset()) -> list[str]:
+    """I5: the cursors that went back, or away, between two looks.
+
+    In replayed topics a consumer looks back for what is missing, and a relay is set back: there the consumers'
+    positions alone never go back.
+    """
     return [
         f"I5: {key} went from {place} to {after.get(key)}"
         for key, place in before.items()
-        if key not in after or after[key][0] < place[0] or after[key][1] < place[1]
+        if not (key[1] in replayed and key[2] < 0)
+        and (key not in after or after[key][1] < place[1] or (after[key][0] < place[0] and key[1] not in replayed))
     ]
 
 

@@ -55,13 +55,15 @@ class Member:
 
 
 @asynccontextmanager
-async def member_of(stack: Stack, service: str, instance: str, **settings: str) -> AsyncIterator[Member]:
-    """One more ready worker of a service, gone in the end."""
+async def member_of(
+    stack: Stack, service: str, instance: str, role: str = "worker", **settings: str
+) -> AsyncIterator[Member]:
+    """One more ready process of a service, gone in the end."""
     launch = stack.addresses.part(service).launch()
     port = next(port for port in range(33_000, 34_000) if is_free(port))
     environment = {**launch.environment, "CRM_INSTANCE": instance, "CRM_PORT": str(port), **settings}
     log_file = stack.folder.log(f"{service}-{instance}")
-    command = [sys.executable, "-P", "-m", f"crm_{service}", "worker"]
+    command = [sys.executable, "-P", "-m", f"crm_{service}", role]
     with log_file.open("wb") as log:
         process = await asyncio.to_thread(
             subprocess.Popen,

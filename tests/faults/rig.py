@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -44,6 +45,12 @@ class Trial:
     working: list[asyncio.Task[None]] = field(default_factory=list)
     repaired_at: float = 0.0
     healed_in: float = 0.0
+    poisoned: set[tuple[str, str, str]] = field(default_factory=set)
+    """(consumer, topic, key) of every key that is to be parked in the end."""
+    replayed: set[str] = field(default_factory=set)
+    """Topics in which consumers look back on purpose, or a relay is set back: only positions never go back there."""
+    uncounted: set[str] = field(default_factory=set)
+    """Services whose counters say less or more than the stores, because others do their work or it is done again."""
 
     def repaired(self) -> None:
         """From now on the platform has 30 s to be whole again. Called anew, the last call counts."""
@@ -96,7 +103,7 @@ class Rig:
         """
         trial = await self._begin()
         load, bootstrap = trial.load, self.stack.addresses.kafka_bootstrap
-        watch = asyncio.create_task(self._watch_cursors(load))
+        watch = asyncio.create_task(self._watch_cursors(trial))
         working = trial.working
         working += [asyncio.create_task(load.client(pause)) for _ in range(writers)]
         working.append(asyncio.create_task(load.adapter(bootstrap, ADAPTER_PAUSE)))
@@ -112,7 +119,8 @@ class Rig:
         await trial.stop_load()
         await self.heals(trial)
         await watch
-        await self.check(trial, alone=set(SERVICES) - {with_more_members_of}, exact=exact)
+        trial.uncounted.add(with_more_members_of)
+        await self.check(trial, exact=exact)
 
     async def _begin(self) -> Trial:
         load = Load(self.door, self.random.randrange(2**32))
@@ -120,6 +128,7 @@ class Rig:
         contact = (await self.door.post("/api/contacts", {"name": "somebody"}, role="sales")).expect(201)
         viewer = Viewer(self.door, contact.body["id"])
         (await self.door.get(f"/api/customers/{viewer.contact_id}", after=contact.position)).expect(200)
+        await self.rests()
         return Trial(self, load, viewer, await self.counted())
 
     # -- healing
@@ -132,6 +141,23 @@ class Rig:
             took = time.monotonic() - trial.repaired_at
             assert not behind or took < HEALS_WITHIN, f"I6: {took:.0f} s after the repair: {behind[: invariants.SHOWN]}"
         trial.healed_in = time.monotonic() - trial.repaired_at
+
+    async def rests(self) -> None:
+        """Until everything is published and read, and the reactions to it, too."""
+
+        async def still() -> bool:
+            before = await self.reality.cursors()
+            return not await self.backlog() and await self.reality.cursors() == before
+
+        await eventually(still, "the platform comes to rest", within=HEALS_WITHIN)
+
+    async def are_parked(self, poisoned: AbstractSet[tuple[str, str, str]]) -> None:
+        """Until all of these are in their lots."""
+
+        async def all_are() -> bool:
+            return await self.reality.parked() >= poisoned
+
+        await eventually(all_are, "the poisoned keys are parked", within=HEALS_WITHIN)
 
     async def not_ready(self) -> list[str]:
         answers = await asyncio.gather(*(self._readiness(part) for part in SERVICE_PARTS))
@@ -152,15 +178,8 @@ class Rig:
 
     # -- checking
 
-    async def check(
-        self,
-        trial: Trial,
-        poisoned: AbstractSet[tuple[str, str, str]] = frozenset(),
-        alone: AbstractSet[str] = frozenset(SERVICES),
-        *,
-        exact: bool = True,
-    ) -> None:
-        """What holds after every fault, of a platform at rest. `alone` are the services of one process."""
+    async def check(self, trial: Trial, *, exact: bool = True) -> None:
+        """What holds after every fault, of a platform at rest."""
         reality, load = self.reality, trial.load
         await reality.refresh()
         invariants.nobody_got_a_wrong_answer(load)
@@ -168,20 +187,27 @@ class Rig:
         invariants.nothing_is_there_that_nobody_asked_for(reality, load)
         await invariants.every_read_model_is_the_fold_of_the_store(reality)
         invariants.versions_are_gapless(reality)
-        await invariants.exactly_these_are_parked(reality, poisoned)
+        await invariants.exactly_these_are_parked(reality, trial.poisoned)
         after = await self.counted()
-        telemetry.agree(trial.before, after, alone, exact=exact)
-        if not poisoned:
-            await self._falls_quiet()
+        telemetry.agree(trial.before, after, set(SERVICES) - trial.uncounted, exact=exact)
+        await self.falls_quiet(trial.poisoned)
 
-    async def _falls_quiet(self) -> None:
-        """I10: the gauges, which are taken every few seconds, say that nothing is left to do."""
+    async def falls_quiet(self, poisoned: AbstractSet[tuple[str, str, str]] = frozenset()) -> None:
+        """I10: the gauges, which are taken every few seconds, say that nothing is left to do but the parked keys."""
         until = time.monotonic() + GAUGES_WITHIN
-        while noise := telemetry.loud(await self._samples()):
+        parked = Counter(consumer for consumer, _, _ in poisoned)
+        while noise := telemetry.loud(await self.samples(), parked):
             assert time.monotonic() < until, noise[: invariants.SHOWN]
             await asyncio.sleep(0.5)
 
-    async def _samples(self) -> dict[str, telemetry.Samples]:
+    async def samples_of(self, part: str) -> telemetry.Samples:
+        """What a part says of itself; nothing while it is down."""
+        try:
+            return await telemetry.scrape(self.stack, self.session, part)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return {}
+
+    async def samples(self) -> dict[str, telemetry.Samples]:
         return {part: await telemetry.scrape(self.stack, self.session, part) for part in SERVICE_PARTS}
 
     async def counted(self) -> telemetry.Counted:
@@ -189,14 +215,15 @@ class Rig:
         await self.reality.refresh()
         return telemetry.Counted(
             pids={part: self.stack.pid(part) for part in SERVICE_PARTS},
-            samples=await self._samples(),
+            samples=await self.samples(),
             events={service: self.reality.count(service) for service in EVENT_STORING},
             read=_read(await self.reality.cursors()),
             records={service: len(self.reality.published[context_topic(service)]) for service in EVENT_STORING},
         )
 
-    async def _watch_cursors(self, load: Load) -> None:
+    async def _watch_cursors(self, trial: Trial) -> None:
         """I5, all the time."""
+        load = trial.load
         known = await self.reality.cursors()
         while not load.stopping:
             await asyncio.sleep(0.5)
@@ -204,7 +231,7 @@ class Rig:
                 now = await self.reality.cursors()
             except (psycopg.Error, PyMongoError):
                 continue
-            load.wrong += invariants.went_back(known, now)
+            load.wrong += invariants.went_back(known, now, trial.replayed)
             known |= now
 
     # -- faults

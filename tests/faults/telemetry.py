@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import aiohttp
 from ledger import EVENT_STORING
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from crm_local.stack import Stack
 
 CONSUMED = "crm_events_consumed_total"
+PARKED_KEYS, PARKED_EVENTS = "crm_parked_keys", "crm_parked_events"
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -46,8 +48,8 @@ QUIET = (
     "crm_consumer_lag_events",
     "crm_consumer_stuck",
     "crm_gap_open",
-    "crm_parked_events",
-    "crm_parked_keys",
+    PARKED_EVENTS,
+    PARKED_KEYS,
     "crm_records_lost",
     "crm_relay_lag_seconds",
     "crm_relay_stopped",
@@ -55,14 +57,23 @@ QUIET = (
 """Gauges that say 0 of a platform at rest; they are taken every few seconds."""
 
 
-def loud(samples: Mapping[str, Samples]) -> list[str]:
-    """What does not say 0: something lags, is parked or stuck, a gap is open, records are lost, a relay stands."""
+def loud(samples: Mapping[str, Samples], parked: Mapping[str, int] = MappingProxyType({})) -> list[str]:
+    """What does not say what it should, 0: something lags, is parked or stuck, a gap is open, a relay stands.
+
+    `parked` is how many keys each consumer has parked: its gauges say that, and no other's say anything.
+    """
     return [
         f"I10: {part} says {name} {dict(labels)} {value:.0f} at rest"
         for part, found in samples.items()
         for (name, labels), value in found.items()
-        if name in QUIET and value
+        if name in QUIET and not _as_told(name, value, parked.get(dict(labels).get("consumer", ""), 0))
     ]
+
+
+def _as_told(name: str, value: float, keys: int) -> bool:
+    if name == PARKED_KEYS:
+        return value == keys
+    return value >= keys if name == PARKED_EVENTS and keys else value == 0
 
 
 def agree(before: Counted, after: Counted, services: AbstractSet[str], *, exact: bool) -> None:
@@ -95,3 +106,14 @@ def _consumers(samples: Samples) -> set[str]:
 def _consumed(samples: Samples, consumer: str) -> float:
     mine = ("consumer", consumer)
     return sum(value for (name, labels), value in samples.items() if name == CONSUMED and mine in labels)
+
+
+def of_consumer(samples: Samples, name: str, consumer: str, topic: str) -> float:
+    """What a series says of a consumer and a topic, over all its other labels; 0 where it says nothing."""
+    wanted = {("consumer", consumer), ("topic", topic)}
+    return sum(value for (known, labels), value in samples.items() if known == name and wanted <= set(labels))
+
+
+def consumers_that_say(samples: Samples, name: str = PARKED_KEYS) -> set[str]:
+    """The consumers of which a series says anything but 0."""
+    return {dict(labels)["consumer"] for (known, labels), value in samples.items() if known == name and value}

@@ -5,7 +5,7 @@ the ring is read to the topic's present end, and only then missing means erased.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar, TypeVar
 from uuid import UUID
@@ -32,6 +32,7 @@ from crm_platform.sealing import InstallationKey, SealBrokenError, SealedBlock, 
 from crm_platform.wakeup import Wakeup
 
 B = TypeVar("B", bound=BaseModel)
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -107,19 +108,40 @@ class Keyring:
 
     async def open_all(self, blocks: Sequence[SealedBlock | None], kind: type[B]) -> list[B | None]:
         """Many blocks with one look-up; None for a block that is absent or erased."""
+        return await self._each_opened(blocks, lambda key, block: key.open(block, kind))
+
+    async def open_all_json(self, blocks: Sequence[SealedBlock | None]) -> list[bytes | None]:
+        """Like `open_all`, each block as the JSON object that was sealed."""
+        return await self._each_opened(blocks, SubjectKey.open_json)
+
+    async def _each_opened(
+        self, blocks: Sequence[SealedBlock | None], opened: Callable[[SubjectKey, SealedBlock], T]
+    ) -> list[T | None]:
+        keys = await self._at_hand({block.key for block in blocks if block is not None})
+        return [None if block is None else _opened_or_none(keys[block.key], block, opened) for block in blocks]
+
+    async def _at_hand(self, ids: Iterable[str]) -> dict[str, SubjectKey | None]:
+        """The keys with those ids; None for one that is erased, or cannot be looked up now."""
+        # All blocks of a contact have one key, so a key is looked for once, not once for each block.
+        wanted = {id_: UUID(id_) for id_ in ids}
         try:
-            await self.prefetch(_key_id(block) for block in blocks if block is not None)
+            await self.prefetch(wanted.values())
         except (*kafka.TRANSIENT, mongo.MongoError, SealBrokenError) as away:
             log.warning("keys_not_looked_up", exc_info=away)
-        return [None if block is None else self._opened_or_none(block, kind) for block in blocks]
+        return {id_: self._cache.get(key) for id_, key in wanted.items()}
 
-    def _opened_or_none(self, block: SealedBlock, kind: type[B]) -> B | None:
-        """A block that does not open spoils nobody's page: it shows as absent, and the log names its event."""
-        try:
-            return self.opened(block, kind)
-        except SealBrokenError as broken:
-            log.error("seal_broken", event_id=block.event, exc_info=broken)
-            return None
+
+def _opened_or_none(
+    key: SubjectKey | None, block: SealedBlock, opened: Callable[[SubjectKey, SealedBlock], T]
+) -> T | None:
+    """A block that does not open spoils nobody's page: it shows as absent, and the log names its event."""
+    if key is None:
+        return None
+    try:
+        return opened(key, block)
+    except SealBrokenError as broken:
+        log.error("seal_broken", event_id=block.event, exc_info=broken)
+        return None
 
 
 def _key_id(block: Sealed | SealedBlock) -> UUID:

@@ -52,12 +52,27 @@ class MongoParking:
         return keys
 
     async def size(self) -> LotSize:
-        oldest = await self._parked.find_one({"consumer": self._consumer}, {"parked_at": 1}, sort=[("parked_at", 1)])
-        if oldest is None:
-            return LotSize(0, 0, None)
-        events = await self._parked.count_documents({"consumer": self._consumer})
-        keys = await self._parked.distinct("key", {"consumer": self._consumer})
-        return LotSize(len(keys), events, oldest["parked_at"])
+        rows = await self._parked.aggregate(
+            [
+                {"$match": {"consumer": self._consumer}},
+                {
+                    "$group": {
+                        "_id": {"topic": "$topic", "key": "$key"},
+                        "events": {"$sum": 1},
+                        "oldest": {"$min": "$parked_at"},
+                    }
+                },
+                {
+                    "$group": {
+                        "_id": None,
+                        "keys": {"$sum": 1},
+                        "events": {"$sum": "$events"},
+                        "oldest": {"$min": "$oldest"},
+                    }
+                },
+            ]
+        ).to_list(None)
+        return LotSize(rows[0]["keys"], rows[0]["events"], rows[0]["oldest"]) if rows else LotSize(0, 0, None)
 
     async def keys(self) -> list[ParkedKey]:
         rows = await self._parked.aggregate(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from aiokafka import TopicPartition
+from bson.codec_options import CodecOptions
 from pydantic import BaseModel
 
 from crm_platform import mongo
@@ -28,6 +29,8 @@ B = TypeVar("B", bound=BaseModel)
 WAIT_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.02
 """Another process may keep the read model, so a waiting read looks for itself, too."""
+
+_NAIVE_UTC: CodecOptions[mongo.Row] = CodecOptions(tz_aware=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,10 @@ class ReadModel:
         return paging.page(items, (getattr(items[-1], newest_by), items[-1].id) if more else None)
 
     async def aggregate(self, document: type[Document], pipeline: Sequence[Mapping[str, Any]]) -> list[mongo.Row]:
-        """Raw rows of an aggregation over the documents' collection."""
-        return await self.collection(document).aggregate([dict(stage) for stage in pipeline]).to_list(None)
+        """Raw rows of an aggregation over the documents' collection; their instants are UTC, without a time zone."""
+        # To give every instant a time zone takes the driver twice as long as all the rest of decoding.
+        collection = self.collection(document).with_options(codec_options=_NAIVE_UTC)
+        return await collection.aggregate([dict(stage) for stage in pipeline]).to_list(None)
 
     async def open(self, block: SealedBlock | None, kind: type[B]) -> B | None:
         """A personal block in the clear, at the edge; None where it is absent or erased."""
@@ -103,6 +108,10 @@ class ReadModel:
     async def open_all(self, blocks: Sequence[SealedBlock | None], kind: type[B]) -> list[B | None]:
         """Many personal blocks with one look-up of keys."""
         return await self._keyring.open_all(blocks, kind)
+
+    async def open_all_json(self, blocks: Sequence[SealedBlock | None]) -> list[bytes | None]:
+        """Like `open_all`, each block as the JSON object that was sealed."""
+        return await self._keyring.open_all_json(blocks)
 
     # -- read-your-writes and freshness
 

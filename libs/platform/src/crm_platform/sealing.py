@@ -5,6 +5,7 @@ is itself wrapped, with AES-256-GCM and the key id as associated data, under the
 """
 
 import base64
+import binascii
 import os
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -15,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from crm_events.event import Sealed
 from crm_platform.errors import Refusal
@@ -76,11 +77,17 @@ class SubjectKey:
 
     def open(self, block: Sealed | SealedBlock, kind: type[B]) -> B:
         """The block in the clear; raises SealBrokenError."""
+        try:
+            return kind.model_validate_json(self.open_json(block), extra="ignore")
+        except ValidationError as broken:
+            raise SealBrokenError(f"the personal block of event {block.event} is not a {kind.__name__}") from broken
+
+    def open_json(self, block: Sealed | SealedBlock) -> bytes:
+        """The block in the clear, as the JSON object that was sealed; raises SealBrokenError."""
         associated = _bytes(block.event) + _bytes(block.subject) + self.id.bytes
         try:
-            box = base64.b64decode(block.box, validate=True)
-            plain = self._cipher.decrypt(box[:_NONCE], box[_NONCE:], associated)
-            return kind.model_validate_json(plain, extra="ignore")
+            box = binascii.a2b_base64(block.box, strict_mode=True)
+            return self._cipher.decrypt(box[:_NONCE], box[_NONCE:], associated)
         except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(f"the personal block of event {block.event} does not open with its key") from broken
 

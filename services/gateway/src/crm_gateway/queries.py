@@ -1,14 +1,14 @@
 """Questions to the customers' records. Each costs one or two round trips, however long the history is."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from pydantic import RootModel
+import orjson
 
 from crm_events.parties import Identifier
-from crm_gateway.answers import Opened
 from crm_gateway.projections.campaigns import CampaignRecord, EngagementRecord, EnrolmentRecord
 from crm_gateway.projections.leads import LeadRecord
 from crm_gateway.projections.opportunities import OpportunityRecord
@@ -35,10 +35,6 @@ class TimelinePosition(NamedTuple):
 
     occurred_at: datetime
     id: str
-
-
-class _Block(RootModel[Opened]):
-    """Any personal block in the clear, as it is."""
 
 
 async def customer_records(customers: ReadModel, contact_id: str, timeline_limit: int) -> CustomerRecords:
@@ -137,9 +133,9 @@ async def wait_for_contacts(customers: ReadModel, positions: Iterable[str]) -> N
 async def opened_blocks(customers: ReadModel, records: CustomerRecords) -> OpenedBlocks:
     """The records' personal blocks in the clear, with one look-up of keys."""
     blocks: list[SealedBlock | None] = list(records.blocks())
-    opened = await customers.open_all(blocks, _Block)
+    opened = await customers.open_all_json(blocks)
     return OpenedBlocks(
-        {block.event: content.root for block, content in zip(blocks, opened, strict=True) if block and content}
+        {block.event: orjson.loads(json) for block, json in zip(blocks, opened, strict=True) if block and json}
     )
 
 
@@ -166,7 +162,7 @@ class _Found:
 
 
 class _Selection:
-    """Records of several kinds, read in one round trip."""
+    """Records of several kinds, read in one round trip. Their instants are UTC, without a time zone."""
 
     def __init__(self, customers: ReadModel) -> None:
         self._customers = customers
@@ -204,10 +200,10 @@ class _Selection:
         unions = [
             {"$unionWith": {"coll": self._customers.collection_name(kind), "pipeline": steps}} for kind, steps in others
         ]
-        rows: dict[str, list[dict[str, Any]]] = {}
+        rows = defaultdict[str, list[dict[str, Any]]](list)
         for row in await self._customers.aggregate(first, [*pipeline, *unions]):
             row["id"] = row["_id"]
-            rows.setdefault(row[_KIND], []).append(row)
+            rows[row[_KIND]].append(row)
         return _Found({kind: msgspec.convert(of_kind, self._kinds[kind]) for kind, of_kind in rows.items()})
 
 

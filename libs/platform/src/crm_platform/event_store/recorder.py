@@ -93,13 +93,13 @@ class Recorder(PostgresProcessRecorder):
         `after` is given the positions and may add statements. Raises GuardFailedError, the library's IntegrityError
         on a version conflict, OperationalError when the outcome is unknown.
         """
-        with self.datastore.get_connection() as conn, conn.transaction(), conn.cursor() as cursor:
-            self._lock_table(cursor)
+        with self.datastore.get_connection() as conn, conn.cursor() as cursor:
+            # One round trip, not one for each; what is raised from here on rolls back.
+            cursor.execute(self._begin(notify=bool(events)))
             for guard in guards:
                 self._execute(cursor, guard)
             positions: list[int] = []
             if events:
-                self._notify_channel(cursor)
                 rows = [
                     self.construct_pg_stored_event(e.originator_id, e.originator_version, e.topic, e.state)
                     for e in events
@@ -108,7 +108,15 @@ class Recorder(PostgresProcessRecorder):
                 positions = [row["notification_id"] for row in cursor.fetchall()]
             for statement in after(positions):
                 self._execute(cursor, statement)
+            cursor.execute("COMMIT")
             return positions
+
+    def _begin(self, *, notify: bool) -> Composed:
+        """Begin, and lock the table for writers: positions are given and committed in one order."""
+        statements = [SQL("BEGIN"), *self.lock_table_statements]
+        if notify:
+            statements.append(SQL("NOTIFY {}").format(Identifier(self.channel_name)))
+        return SQL("; ").join(statements)
 
     @staticmethod
     def _execute(cursor: Any, statement: Statement) -> None:

@@ -97,4 +97,4 @@ def customer_routes(indexer: BlindIndexer, sources: Sources, cursor_key: bytes) 
 
 
 def _json(answer: Any) -> Response:
-    return Response(orjson.dumps(answer, option=orjson.OPT_UTC_Z), media_type="application/json")
+    return Response(orjson.dumps(answer, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z), media_type="application/json")
