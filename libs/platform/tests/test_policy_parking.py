@@ -203,3 +203,17 @@ async def test_what_would_be_too_large_to_store_is_parked(reader: Reader) -> Non
     done = await reader.parking.retry(OWN.name, KEY)
     assert (done.applied, done.remaining) == (0, 1)
     assert done.reason is not None
+
+
+async def test_a_crafted_record_that_is_read_again_is_parked_once_and_stays_discarded(reader: Reader) -> None:
+    crafted = _noted(1, "forged")
+    crafted.headers[-1] = ("crm-mac", b"0" * 16)
+    await reader.read(_noted(0, "a"), crafted)
+    await reader.restart()
+    await reader.read(_noted(0, "a"), crafted)
+    assert len(await reader.parking.events(OWN.name, KEY)) == 1
+    await reader.parking.discard(OWN.name, KEY, actor="ada", reason="forged", everything=True)
+    await reader.restart()
+    await reader.read(_noted(0, "a"), crafted, as_record(OWN, 2, noted(SUBJECT, 2, "b"), (2, 1)))
+    assert await reader.parking.keys() == []
+    assert reader.notes() == ["a", "b"]

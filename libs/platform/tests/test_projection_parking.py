@@ -326,3 +326,18 @@ async def test_what_operators_resolve_is_counted(reader: Reader) -> None:
     await reader.read(CHAIN[0], _poison(2))
     await reader.parking().discard(TOPIC.name, KEY, actor="ada", reason="sent twice", everything=True)
     assert PARKED_RESOLVED.labels(**labels)._value.get() == before + 1
+
+
+async def test_a_crafted_record_that_is_read_again_is_parked_once_and_stays_discarded(reader: Reader) -> None:
+    """Who looks back for a missing event meets it again; it has no position by which it would be known."""
+    crafted = _without("crm-mac")
+    await reader.read(CHAIN[0], crafted)
+    await reader.restart()
+    again = await reader.read(CHAIN[0], crafted)
+    assert again.outcomes == {(TOPIC.name, "duplicate"): 2}
+    assert len(await reader.parking().events(TOPIC.name, KEY)) == 1
+    await reader.parking().discard(TOPIC.name, KEY, actor="ada", reason="forged", everything=True)
+    await reader.restart()
+    await reader.read(CHAIN[0], crafted, CHAIN[1])
+    assert await reader.parking().keys() == []
+    assert await reader.notes() == ["1", "2"]

@@ -8,6 +8,7 @@ two until the one event is found that must be parked (docs/adr/0011).
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
 from time import monotonic
 from time import time as wall_clock
 from typing import Any, ClassVar
@@ -217,6 +218,9 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         ends: dict[TopicPartition, int] = await self._client.end_offsets(list(places))
         for place in places:
             cursor = standing.cursors.setdefault(place, Cursor(next_offset=beginnings[place]))
+            if cursor.next_offset > ends[place]:
+                # Made anew: its offsets are given again, to other records.
+                cursor = standing.cursors[place] = replace(cursor, read_to=0)
             self._client.seek(place, self._start(place, cursor, beginnings[place], ends[place]))
         self._standing, self._beginnings = standing, beginnings
         return ends

@@ -21,8 +21,8 @@ class Cursor:
     `skipped` counts, by type, the events that this release does not handle; `gap` is the position that was expected
     before the first event passed over, None where nothing is missing. `recorded_at` is when the newest event applied
     was recorded: how fresh the results are. `resolved` counts the times that an operator resolved parked keys of the
-    partition: a batch that began before finds its guard failed. `stored` says that the cursor was read from where it is
-    kept.
+    partition: a batch that began before finds its guard failed. `read_to` is the furthest that `next_offset` ever was:
+    who looks back knows by it what has no position. `stored` says that the cursor was read from where it is kept.
     """
 
     next_offset: int = 0
@@ -31,11 +31,12 @@ class Cursor:
     gap: int | None = None
     recorded_at: datetime | None = None
     resolved: int = 0
+    read_to: int = 0
     stored: bool = False
 
     def after(self, offset: int) -> "Cursor":
         """The record at that offset is dealt with."""
-        return replace(self, next_offset=offset + 1)
+        return replace(self, next_offset=offset + 1, read_to=max(self.read_to, offset + 1))
 
     def kept(self) -> "Cursor":
         """The cursor once it is stored."""

@@ -143,7 +143,7 @@ def deliver(inbounds: Iterable[Inbound], progress: Progress, effect: Effect, bec
         if inbound.record.topic in ADAPTER_TOPICS:
             _deliver_adapter_record(inbound, progress, effect, because)
         elif inbound.link is None:
-            progress.park(inbound, progress.cursor(inbound.record), inbound.refusal)
+            _deliver_unproven(inbound, progress)
         else:
             _deliver_linked(inbound, inbound.link.position, inbound.link.previous, progress, effect, because)
 
@@ -174,6 +174,15 @@ def _redelivered(inbound: Inbound, effect: Effect) -> str | None:
     except Exception as failure:  # noqa: BLE001 - as in its first delivery
         return reason_of(failure, inbound)
     return None
+
+
+def _deliver_unproven(inbound: Inbound, progress: Progress) -> None:
+    """What has no place in a chain is known by its offset when it is read again: it is parked, or was discarded."""
+    cursor = progress.cursor(inbound.record)
+    if inbound.record.offset < cursor.read_to:
+        progress.move(inbound.record, cursor, Arrival.REPEAT.value)
+    else:
+        progress.park(inbound, cursor, inbound.refusal)
 
 
 def _deliver_linked(

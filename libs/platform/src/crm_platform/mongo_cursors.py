@@ -67,6 +67,7 @@ class MongoCursors:
             "gap": cursor.gap,
             "recorded_at": cursor.recorded_at,
             "resolved": cursor.resolved,
+            "read_to": cursor.read_to,
         }
 
 
@@ -78,5 +79,6 @@ def _from_row(row: Row) -> Cursor:
         gap=row["gap"],
         recorded_at=row["recorded_at"],
         resolved=row["resolved"],
+        read_to=row["read_to"],
         stored=True,
     )

@@ -38,7 +38,7 @@ class PolicyStore:
         after that moves a cursor, and the guard of the next batch tells.
         """
         rows = self._rows(
-            "SELECT topic, partition, next_offset, position, gap, skipped, resolved FROM policy_cursors"
+            "SELECT topic, partition, next_offset, position, gap, skipped, resolved, read_to FROM policy_cursors"
             " WHERE policy = %s",
             (self._policy,),
         )
@@ -53,11 +53,11 @@ class PolicyStore:
         """Each cursor moved if it still is as it was."""
         for place, cursor in after.items():
             skipped = orjson.dumps(dict(cursor.skipped)).decode()
-            values = (cursor.next_offset, cursor.position, cursor.gap, skipped)
+            values = (cursor.next_offset, cursor.position, cursor.gap, skipped, cursor.read_to)
             key = (self._policy, place.topic, place.partition)
             if before[place].stored:
                 yield Statement(
-                    "UPDATE policy_cursors SET next_offset = %s, position = %s, gap = %s, skipped = %s"
+                    "UPDATE policy_cursors SET next_offset = %s, position = %s, gap = %s, skipped = %s, read_to = %s"
                     " WHERE policy = %s AND topic = %s AND partition = %s AND next_offset = %s AND resolved = %s"
                     " RETURNING 1",
                     (*values, *key, before[place].next_offset, before[place].resolved),
@@ -65,8 +65,9 @@ class PolicyStore:
                 )
             else:
                 yield Statement(
-                    "INSERT INTO policy_cursors (next_offset, position, gap, skipped, policy, topic, partition)"
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1",
+                    "INSERT INTO policy_cursors"
+                    " (next_offset, position, gap, skipped, read_to, policy, topic, partition)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1",
                     (*values, *key),
                     rows=1,
                 )
@@ -185,7 +186,13 @@ def _place(row: Mapping[str, Any]) -> TopicPartition:
 
 def _cursor(row: Mapping[str, Any]) -> Cursor:
     return Cursor(
-        row["next_offset"], row["position"], row["skipped"], row["gap"], resolved=row["resolved"], stored=True
+        row["next_offset"],
+        row["position"],
+        row["skipped"],
+        row["gap"],
+        resolved=row["resolved"],
+        read_to=row["read_to"],
+        stored=True,
     )
 
 

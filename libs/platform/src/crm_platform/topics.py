@@ -9,6 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from crm_events.topics import MAX_MESSAGE_BYTES, TOPICS, Topic
+from crm_platform.backoff import Backoff
+
+SETTLE_SECONDS = 15.0
 
 
 def settings_of(topic: Topic) -> dict[str, str]:
@@ -44,13 +47,25 @@ async def declare(bootstrap: str, replication: int = 1) -> list[str]:
 
 async def _check(admin: AIOKafkaAdminClient) -> None:
     """Partition counts never change in place: keys would move."""
-    described = {d["topic"]: len(d["partitions"]) for d in await admin.describe_topics([t.name for t in TOPICS])}
+    described = await _partition_counts(admin)
     for topic in TOPICS:
         if described.get(topic.name, topic.partitions) != topic.partitions:
             raise ValueError(
                 f"{topic.name} has {described[topic.name]} partitions, declared are {topic.partitions};"
                 " partition counts never change in place"
             )
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    """By topic; one that was just created has no partitions for a moment. Raises TimeoutError if it stays so."""
+    backoff = Backoff(first=0.05, most=1.0)
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while True:
+            described = await admin.describe_topics([topic.name for topic in TOPICS])
+            counts = {each["topic"]: len(each["partitions"]) for each in described}
+            if all(counts.values()):
+                return counts
+            await backoff.wait()
 
 
 def main() -> int:

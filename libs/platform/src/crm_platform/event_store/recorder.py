@@ -20,6 +20,7 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS policy_cursors (
         policy text, topic text, partition int, next_offset bigint NOT NULL, position bigint NOT NULL,
         gap bigint, skipped jsonb NOT NULL DEFAULT '{}', resolved bigint NOT NULL DEFAULT 0,
+        read_to bigint NOT NULL DEFAULT 0,
         PRIMARY KEY (policy, topic, partition))""",
     """CREATE TABLE IF NOT EXISTS set_aside_records (
         policy text, topic text, partition int, record_offset bigint, reason text NOT NULL,
