@@ -1,6 +1,7 @@
 """The speed layer and the exact totals in a real stack, through crashes of everything they stand on."""
 
 import asyncio
+import base64
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,7 +23,10 @@ from crm_events.sales import LeadCaptured, LeadConverted
 from crm_events.service import Priority, TicketOpened
 from crm_events.topics import PARTITIONS, SALES, context_topic
 from crm_local.stack import Stack
+from crm_platform.authenticity import HEADER as MAC_HEADER
+from crm_platform.authenticity import Authenticator
 from crm_platform.partitioning import key_of, partition_of
+from crm_platform.sealing import InstallationKey
 
 pytestmark = pytest.mark.integration
 
@@ -34,8 +38,9 @@ WITHIN_SECONDS = 60.0
 class Publisher:
     """Publishes events as the relays of sales and service do, with their positions in the log."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, authenticator: Authenticator) -> None:
         self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        self._authenticator = authenticator
         self._position: Counter[str] = Counter()
         self._last: dict[tuple[str, int], int] = {}
 
@@ -54,29 +59,25 @@ class Publisher:
         self._last[topic, partition] = position
         identity, now = event_id(stream, sequence), datetime.now(UTC)
         recorded = Recorded(identity, f"/{event.context}", stream, sequence, now, "test", "story", "cause", event)
+        key, type_name, value = key_of(stream), event.type_name().encode(), orjson.dumps(to_document(recorded))
         headers = [
             ("content-type", b"application/cloudevents+json"),
-            ("ce_type", event.type_name().encode()),
+            ("ce_type", type_name),
             ("ce_id", str(identity).encode()),
             ("ce_position", str(position).encode()),
             ("ce_previous", str(previous).encode()),
+            (MAC_HEADER, self._authenticator.mac(topic, partition, position, previous, type_name, key, value)),
         ]
         for _ in range(times):
-            await self._producer.send_and_wait(
-                topic,
-                orjson.dumps(to_document(recorded)),
-                key=key_of(stream),
-                partition=partition,
-                headers=headers,
-            )
+            await self._producer.send_and_wait(topic, value, key=key, partition=partition, headers=headers)
 
     async def leads(self, count: int, source: str, *, times: int = 1) -> None:
         for stream in (uuid4() for _ in range(count)):
             await self.publish(lead(source, stream), stream, times=times)
 
     async def garbage(self) -> None:
-        """Records that no relay of ours would write."""
-        claims = [("ce_type", LeadCaptured.type_name().encode()), ("ce_position", b"0")]
+        """Records that no relay of ours would write; the first claims a place far ahead."""
+        claims = [("ce_type", LeadCaptured.type_name().encode()), ("ce_position", b"9" * 17), ("ce_previous", b"0")]
         for value, headers in ((b"\xff{", claims), (b"{}", []), (None, [])):
             await self._producer.send_and_wait("crm.marketing", value, key=b"key", headers=headers)
 
@@ -97,7 +98,9 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 async def publisher(stack: Stack) -> AsyncIterator[Publisher]:
-    async with Publisher(stack.addresses.kafka_bootstrap) as publisher:
+    secret = base64.b64decode((stack.folder.secrets / "crm_installation_key").read_text())
+    authenticator = Authenticator(InstallationKey(secret))
+    async with Publisher(stack.addresses.kafka_bootstrap, authenticator) as publisher:
         yield publisher
 
 

@@ -9,6 +9,8 @@ from crm_analytics.api import live_router, router
 from crm_analytics.live_store import LiveWindows
 from crm_analytics.projections import Kpis
 from crm_analytics.settings import AnalyticsSettings
+from crm_platform.authenticity import Authenticator
+from crm_platform.sealing import InstallationKey
 from crm_platform.service import Service
 
 NAME = "analytics"
@@ -32,10 +34,11 @@ def compose_stream() -> Service:
 
     settings = AnalyticsSettings()
     windows = _live_windows(settings)
+    authenticator = Authenticator(InstallationKey(settings.installation_key.get_secret_value()))
     return Service(
         name=NAME,
         settings=settings,
-        api_runners=(windows, LiveStream(settings.kafka_bootstrap, windows)),
+        api_runners=(windows, LiveStream(settings.kafka_bootstrap, windows, authenticator)),
     )
 
 

@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import faust
 import orjson
@@ -24,8 +24,10 @@ from crm_events import REGISTRY
 from crm_events.envelope import from_document
 from crm_events.topics import MARKETING, PARTITIONS, SALES, SERVICE, context_topic
 from crm_platform import kafka
+from crm_platform.authenticity import Authenticator
 from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
+from crm_platform.inbound import link_of
 from crm_platform.logging import get_logger
 from crm_platform.mongo import MongoError
 
@@ -47,6 +49,16 @@ _TOPIC_OF: dict[Metric, str] = {metric: context_topic(event.context) for event, 
 log = get_logger(__name__)
 
 
+class _Record(NamedTuple):
+    """A message of Faust's as the platform reads records."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
 class FaustEndedError(RuntimeError):
     """Faust has stopped without being told to; the process has to start again."""
 
@@ -56,9 +68,10 @@ class LiveStream:
 
     name = "live-stream"
 
-    def __init__(self, kafka_bootstrap: str, windows: LiveWindows) -> None:
+    def __init__(self, kafka_bootstrap: str, windows: LiveWindows, authenticator: Authenticator) -> None:
         self._bootstrap = kafka_bootstrap
         self._windows = windows
+        self._authenticator = authenticator
         self._app: Any = None
         self._counts: Any = None
         self._highest: dict[Partition, int] = {}
@@ -147,7 +160,8 @@ class LiveStream:
         headers = dict(message.headers)
         if headers["ce_type"] not in COUNTED_TYPES:
             return
-        position = int(headers["ce_position"])
+        record = _Record(message.topic, message.partition, message.key, message.value, tuple(headers.items()))
+        position = link_of(record, self._authenticator).position
         place = (message.topic, message.partition)
         if position <= self._highest_position(place):
             return
