@@ -265,6 +265,15 @@ class Rig:
             for each in everything:
                 each.resume()
 
+    @asynccontextmanager
+    async def held(self, part: str) -> AsyncIterator[None]:
+        """A part is stopped in good order and down meanwhile; afterwards it starts, and is not waited for."""
+        await asyncio.to_thread(self.stack.hold, part)
+        try:
+            yield
+        finally:
+            self.stack.let_start(part)
+
     async def is_back(self, part: str, within: float = HEALS_WITHIN) -> None:
         await asyncio.to_thread(self.stack.wait_until_ready, part, within)
 

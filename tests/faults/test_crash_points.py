@@ -8,7 +8,7 @@ from tests.faults.rig import Rig
 from crm_platform.crash_points import CrashPoint
 
 DIES_WITHIN = 60.0 * PATIENCE
-QUICK = {CrashPoint.COMMAND_APPENDED, CrashPoint.RELAY_AFTER_ACK, CrashPoint.PROJECTOR_AFTER_COMMIT}
+QUICK = {CrashPoint.RELAY_AFTER_ACK, CrashPoint.PROJECTOR_AFTER_COMMIT}
 PART_OF = {"command": "sales", "relay": "service", "projector": "gateway", "policy": "contacts", "keyring": "gateway"}
 ROW_OF = {"command": "F02", "relay": "F03", "projector": "F04", "policy": "F04", "keyring": "F04"}
 

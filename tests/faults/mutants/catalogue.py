@@ -321,6 +321,16 @@ MUTANTS = (
         f"{_TESTS}test_projection_parking.py::test_a_batch_that_began_before_the_retry_is_begun_again",
     ),
     Mutant(
+        "a stranger's record that is read again is parked again",
+        "F26",
+        "what was discarded stays so, and a lot takes a record once",
+        f"{_PLATFORM}delivery.py",
+        "    if inbound.record.offset < cursor.read_to:\n",
+        "    if inbound.record.offset < 0:\n",
+        f"{_TESTS}test_projection_parking.py"
+        "::test_a_crafted_record_that_is_read_again_is_parked_once_and_stays_discarded",
+    ),
+    Mutant(
         "a store of yesterday is relayed",
         "restore",
         "a relay refuses a store that is behind the log",

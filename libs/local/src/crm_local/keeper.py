@@ -68,7 +68,8 @@ class Keeper:
                 process=ProcessIdentity.of(process.pid),
                 stop_signal=launch.stop_signal.value,
             )
-            await self._until_ready(process)
+            if not await self._becomes_ready(process):
+                return
             self._enter(PartState.READY, ready_at=time.time())
             if not self.first_ready.done():
                 self.first_ready.set_result(None)
@@ -76,19 +77,26 @@ class Keeper:
         finally:
             await _stop_even_if_cancelled(process, launch)
 
-    async def _until_ready(self, process: Process) -> None:
+    async def _becomes_ready(self, process: Process) -> bool:
+        """False where it is held before it is ready, as one that will never be must be held, too."""
         ready = asyncio.create_task(until_ready(self.part, self._note))
         ended = asyncio.create_task(process.wait())
+        held = asyncio.create_task(self._until_held())
         try:
-            await asyncio.wait({ready, ended}, timeout=self.part.ready_within, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {ready, ended, held}, timeout=self.part.ready_within, return_when=asyncio.FIRST_COMPLETED
+            )
+            if held.done():
+                return False
             if ended.done():
                 raise _DiedError(f"ended with exit code {process.returncode} before it was ready")
             if not ready.done():
                 raise _DiedError(f"was not ready within {self.part.ready_within:.0f} s: {self.record.note}")
             ready.result()
+            return True
         finally:
-            ready.cancel()
-            ended.cancel()
+            for task in (ready, ended, held):
+                task.cancel()
 
     async def _until_held_or_dead(self, process: Process) -> None:
         ended = asyncio.create_task(process.wait())

@@ -7,12 +7,12 @@ import math
 import time
 
 from limits import RateLimitItemPerSecond, WindowStats
-from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crm_gateway.rate_windows import RateWindows
 from crm_platform.auth import Actor, Role, authenticated
 from crm_platform.errors import Refusal
 from crm_platform.http.middleware import PROBES
@@ -33,7 +33,7 @@ class RateLimit:
 
     def __init__(self, app: ASGIApp, people: int, adapters: int) -> None:
         self._app = app
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._limiter = FixedWindowRateLimiter(RateWindows())
         self._people = RateLimitItemPerSecond(people, WINDOW_SECONDS, "people")
         self._adapters = RateLimitItemPerSecond(adapters, WINDOW_SECONDS, "adapters")
 

@@ -16,7 +16,7 @@ from crm_gateway.view import compose, timeline_items
 from crm_platform.auth import STAFF
 from crm_platform.errors import Refusal
 from crm_platform.http.paging import DEFAULT_LIMIT, MAX_LIMIT
-from crm_platform.http.reads import AFTER_HEADER, positions_after, read_model
+from crm_platform.http.reads import AFTER_HEADER, ReadGuard, positions_after
 from crm_platform.identifiers import BlindIndexer
 from crm_platform.read_model import ReadModel
 
@@ -24,15 +24,20 @@ TIMELINE_SHOWN = 50
 """Items of the timeline in the view itself."""
 
 
-async def customers_read(
-    customers: Annotated[ReadModel, Depends(read_model(Customers, *STAFF))], request: Request
-) -> ReadModel:
-    """The customers' records, once they show what CRM-After names."""
-    await wait_for_contacts(customers, positions_after(request))
-    return customers
+class CustomersGuard(ReadGuard):
+    """The dependency that yields the customers' records to staff, once they show what CRM-After names."""
+
+    def __init__(self) -> None:
+        super().__init__(Customers, STAFF)
+
+    async def __call__(self, request: Request) -> ReadModel:
+        customers = await super().__call__(request)
+        if positions := positions_after(request):
+            await wait_for_contacts(customers, positions)
+        return customers
 
 
-CustomersRead = Annotated[ReadModel, Depends(customers_read)]
+CustomersRead = Annotated[ReadModel, Depends(CustomersGuard())]
 Looked = Annotated[IdentifierText | None, Query(max_length=320)]
 
 
