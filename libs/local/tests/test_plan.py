@@ -1,8 +1,14 @@
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from crm_local.errors import LocalStackError
 from crm_local.folder import StateFolder
 from crm_local.plan import INFRASTRUCTURE, PARTS, Addresses, make_plan, selected_parts
+from crm_local.process import spawn
 
 
 def test_all_parts_are_started_unless_some_are_named() -> None:
@@ -55,3 +61,21 @@ def test_a_service_without_an_event_store_has_no_database(folder: StateFolder) -
     make_plan(folder, gateway_port=0)
     with pytest.raises(LocalStackError, match="gateway stores no events"):
         Addresses.of(folder).postgres_uri("gateway")
+
+
+def test_a_services_secrets_are_its_stacks_whatever_the_shell_says(
+    folder: StateFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exported key of another installation would make this stack's events unreadable to itself."""
+    sales = next(part for part in make_plan(folder, gateway_port=0, only=["sales"]).parts if part.name == "sales")
+    monkeypatch.setenv("CRM_INSTALLATION_KEY", "of another")
+    monkeypatch.setenv("CRM_LOG_LEVEL", "debug")
+    told = "import os; print(os.environ.get('CRM_INSTALLATION_KEY'), os.environ.get('CRM_LOG_LEVEL'))"
+    launch = replace(sales.launch(), argv=(sys.executable, "-c", told))
+
+    async def said() -> str:
+        process = await spawn(launch, tmp_path / "log")
+        await process.wait()
+        return (tmp_path / "log").read_text()
+
+    assert asyncio.run(said()) == "None debug\n"

@@ -22,6 +22,8 @@ from crm_local.folder import StateFolder
 POSTGRES_SUPERUSER = "postgres"
 # Every service keeps or wraps subject keys, looks up blind indexes or signs cursors with these.
 _PLATFORM_KEYS = ("crm_installation_key", "crm_identifier_pepper", "crm_cursor_key")
+OWN_SECRETS = frozenset(name.upper() for name in (*_PLATFORM_KEYS, "crm_postgres_uri"))
+"""What a stack has of its own: a shell's variables of these names belong to another installation."""
 
 
 def create_credentials(folder: StateFolder, postgres_roles: tuple[str, ...]) -> None:

@@ -23,6 +23,8 @@ class Launch:
     argv: tuple[str, ...]
     working_folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    not_inherited: frozenset[str] = frozenset()
+    """Variables of the shell that must not reach the process."""
     stop_signal: signal.Signals = signal.SIGTERM
     stop_within: float = 20.0
     """Seconds it may take to stop in good order before it is killed."""
@@ -62,9 +64,14 @@ async def spawn(launch: Launch, log: Path) -> Process:
             stdout=output,
             stderr=output,
             cwd=launch.working_folder,
-            env={**os.environ, **launch.environment},
+            env=_environment(launch),
             start_new_session=True,
         )
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in launch.not_inherited}
+    return {**inherited, **launch.environment}
 
 
 async def stop(process: Process, launch: Launch) -> None:

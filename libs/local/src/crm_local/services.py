@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from crm_local.credentials import OWN_SECRETS
 from crm_local.errors import NotReadyError
 from crm_local.folder import StateFolder
 from crm_local.part import Part
@@ -72,6 +73,7 @@ class Service(Part):
         return Launch(
             argv=(sys.executable, "-P", "-m", self._module, self._role),
             environment=self._surroundings.environment(self.name),
+            not_inherited=OWN_SECRETS,
             working_folder=self._surroundings.folder.data(self.name),
             stop_within=30.0,
         )
