@@ -45,6 +45,7 @@ from crm_platform.metrics import (
     UNKNOWN_EVENTS,
 )
 from crm_platform.parking import LotSize
+from crm_platform.watching import watching
 
 BATCH_RECORDS = 2_000
 BATCH_BYTES = 4 * 1024 * 1024
@@ -118,9 +119,8 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
 
     async def run(self) -> None:
         """Consume for ever. What is away is waited for, with jittered back-off."""
-        watching = asyncio.create_task(self._watch(), name=f"{self.name} watch")
         backoff = Backoff()
-        try:
+        async with watching(self.name, self._look, LOOK_SECONDS):
             while True:
                 try:
                     await self.prepare()
@@ -128,9 +128,6 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
                 except self.transient as failure:
                     log.warning("consumer_interrupted", consumer=self.name, exc_info=failure)
                     await backoff.wait()
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
 
     async def _consume(self, backoff: Backoff) -> None:
         client = AIOKafkaConsumer(
@@ -353,14 +350,6 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         EVENT_AGE.labels(consumer=self.name).observe(age)
 
     # -- lag, parked events and progress, looked at every two seconds
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self._look()
-            except Exception as failure:
-                log.warning("consumer_not_watched", consumer=self.name, exc_info=failure)
 
     async def _look(self) -> None:
         answering = await self._answers()

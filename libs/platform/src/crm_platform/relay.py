@@ -33,6 +33,7 @@ from crm_platform.lag import Watchdog
 from crm_platform.logging import get_logger
 from crm_platform.metrics import EVENTS_PUBLISHED, RELAY_HEAD, RELAY_LAG_SECONDS, RELAY_POSITION, RELAY_STOPPED
 from crm_platform.outbox import Checkpoint, Outbox, StoreBehindLogError, within
+from crm_platform.watching import watching
 
 BATCH = 2_000
 BATCH_BYTES = 4 * 1024 * 1024
@@ -76,12 +77,8 @@ class Relay:
 
     async def run(self) -> None:
         """Relay for ever. A broker or database that is away is waited for; StoreBehindLogError stops it for good."""
-        watching = asyncio.create_task(self._watch(), name="relay watch")
-        try:
+        async with watching(self.name, self._look, LOOK_SECONDS):
             await self._relay_for_ever()
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
 
     async def _relay_for_ever(self) -> None:
         backoff = Backoff()
@@ -215,14 +212,6 @@ class Relay:
         return None
 
     # -- how far the relay is behind, and whether it goes on, looked at every two seconds
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self._look()
-            except Exception as failure:
-                log.warning("relay_not_watched", exc_info=failure)
 
     async def _look(self) -> None:
         position, read_at = self._position, self._read_at
