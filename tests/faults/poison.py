@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from at_rest import POLICIES
 from door import Door
-from tests.faults.reality import READ_MODELS
+from ledger import READ_MODELS
 
 Lot = tuple[str, str, str]
 """(consumer, topic, key)."""

@@ -16,37 +16,21 @@ import orjson
 import psycopg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from at_rest import POLICIES
-from ledger import EVENT_STORING, Rows, kept_documents, row_of
+from ledger import EVENT_STORING, READ_MODELS, Rows, kept_documents, row_of
 from psycopg.rows import TupleRow
 from pymongo import AsyncMongoClient
 
-from crm_analytics.projections import Kpis
-from crm_contacts.projections import Contacts
 from crm_events import REGISTRY
 from crm_events.envelope import Recorded, from_document
 from crm_events.event import Event
 from crm_events.topics import CONTACTS, INTERACTIONS, KEYS, MARKETING, PARTITIONS, SALES, SERVICE, context_topic
-from crm_gateway.projections.customers import Customers
 from crm_local.stack import Stack
-from crm_marketing.projections import Campaigns
 from crm_platform import kafka
 from crm_platform.event_store.mapper import PRIVATE
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.partitioning import partition_of
 from crm_platform.projection import Document, Place, Projection
-from crm_sales.projections.leads import Leads
-from crm_sales.projections.opportunities import Opportunities
-from crm_service.projections import Tickets
 
-READ_MODELS: tuple[tuple[str, Projection], ...] = (
-    ("contacts", Contacts()),
-    ("sales", Leads()),
-    ("sales", Opportunities()),
-    ("service", Tickets()),
-    ("marketing", Campaigns()),
-    ("analytics", Kpis()),
-    ("gateway", Customers()),
-)
 FACTS = (CONTACTS, SALES, SERVICE, MARKETING)
 TOPICS = (*FACTS, INTERACTIONS, KEYS)
 SERVICES = (*EVENT_STORING, "analytics", "gateway")

@@ -10,11 +10,15 @@ import psycopg
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
+from crm_analytics.projections import Kpis
+from crm_contacts.projections import Contacts
 from crm_events import REGISTRY
 from crm_events.envelope import Recorded, from_document
 from crm_events.event import Event
 from crm_events.topics import context_topic
+from crm_gateway.projections.customers import Customers
 from crm_local.stack import Stack
+from crm_marketing.projections import Campaigns
 from crm_platform.event_store.mapper import PRIVATE
 from crm_platform.folding import to_row
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
@@ -22,8 +26,21 @@ from crm_platform.partitioning import partition_of
 from crm_platform.projection import Document, Place, Projection
 from crm_platform.projection_store import collection_name
 from crm_platform.testing import fold_all
+from crm_sales.projections.leads import Leads
+from crm_sales.projections.opportunities import Opportunities
+from crm_service.projections import Tickets
 
 EVENT_STORING = ("contacts", "sales", "service", "marketing")
+READ_MODELS: tuple[tuple[str, Projection], ...] = (
+    ("contacts", Contacts()),
+    ("sales", Leads()),
+    ("sales", Opportunities()),
+    ("service", Tickets()),
+    ("marketing", Campaigns()),
+    ("analytics", Kpis()),
+    ("gateway", Customers()),
+)
+"""Every read model of the platform, and whose it is."""
 Rows = dict[str, dict[str, Any]]
 
 

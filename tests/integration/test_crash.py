@@ -6,33 +6,17 @@ from uuid import uuid4
 
 import aiohttp
 from door import Door, eventually
-from ledger import behind, folded_documents, kept_documents, stored_events
+from ledger import READ_MODELS, behind, folded_documents, kept_documents, stored_events
 
-from crm_analytics.projections import Kpis
-from crm_contacts.projections import Contacts
 from crm_events.contacts import PartyResolved
 from crm_events.sales import LeadCaptured, LeadLinked
-from crm_gateway.projections.customers import Customers
-from crm_marketing.projections import Campaigns
 from crm_platform.projection import Projection
-from crm_sales.projections.leads import Leads
-from crm_sales.projections.opportunities import Opportunities
-from crm_service.projections import Tickets
 
 LEADS = 1_400
 """Each becomes four published events: captured, registered (for most), resolved, linked."""
 AT_ONCE = 16
 HEALS_WITHIN = 60.0
 """Seconds from a kill until the process answers, and has caught up with a cursor that the dead one may still hold."""
-READ_MODELS: tuple[tuple[str, Projection], ...] = (
-    ("contacts", Contacts()),
-    ("sales", Leads()),
-    ("sales", Opportunities()),
-    ("service", Tickets()),
-    ("marketing", Campaigns()),
-    ("analytics", Kpis()),
-    ("gateway", Customers()),
-)
 
 
 class Clients:
