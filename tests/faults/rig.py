@@ -72,6 +72,14 @@ class Trial:
         until = time.monotonic() + seconds
         await eventually(went_on, "commands are answered again", within=seconds + HEALS_WITHIN, every=0.2)
 
+    async def answered_by(self, *services: str) -> None:
+        """Let the load run until each of these services has done what it was asked to."""
+
+        async def all_did() -> bool:
+            return {answer.service for answer in self.load.acknowledged.values()} >= set(services)
+
+        await eventually(all_did, f"{services} have answered commands", within=HEALS_WITHIN, every=0.2)
+
 
 class Rig:
     """The platform under test."""

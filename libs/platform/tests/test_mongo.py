@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -62,8 +64,8 @@ async def test_what_can_never_be_stored_is_told_as_such(
     operations = [InsertOne(document), ReplaceOne({"_id": document["_id"]}, document, upsert=True)]
     for operation in operations:
 
-        async def work(session: mongo.Session, operation: Any = operation) -> None:
-            await notes.bulk_write([operation], ordered=False, session=session)
+        def work(session: mongo.Session, operation: Any = operation) -> None:
+            mongo.blocking(notes).bulk_write([operation], ordered=False, session=session)
 
         with pytest.raises(Exception) as many:  # noqa: PT011
             await mongo.in_transaction(database.client, work)
@@ -146,14 +148,15 @@ async def test_each_owner_has_one_session_on_record(database: mongo.Database, no
 async def test_a_zombie_whose_session_was_ended_does_its_work_again(
     database: mongo.Database, notes: mongo.Collection
 ) -> None:
-    zombie, runs = Transactions(database, OWNER), 0
+    zombie, runs, loop = Transactions(database, OWNER), 0, asyncio.get_running_loop()
 
-    async def overtaken(session: mongo.Session) -> None:
+    def overtaken(session: mongo.Session) -> None:
         nonlocal runs
         runs += 1
-        await notes.update_one({"_id": "contested"}, {"$set": {"by": "the zombie"}}, session=session)
+        _set_owner(notes, "the zombie", session)
         if runs == 1:
-            await Transactions(database, OWNER).run(_claim(notes, "the successor"))
+            successor = Transactions(database, OWNER).run(_claim(notes, "the successor"))
+            asyncio.run_coroutine_threadsafe(successor, loop).result()
 
     await zombie.run(overtaken)
     assert runs == 2
@@ -163,21 +166,24 @@ async def test_a_zombie_whose_session_was_ended_does_its_work_again(
 async def test_after_a_cancelled_run_the_next_one_finds_nothing_held(
     database: mongo.Database, notes: mongo.Collection
 ) -> None:
-    transactions, reached = Transactions(database, OWNER), asyncio.Event()
+    transactions, reached, released = Transactions(database, OWNER), threading.Event(), threading.Event()
 
-    async def stuck(session: mongo.Session) -> None:
-        await notes.update_one({"_id": "contested"}, {"$set": {"by": "the cancelled"}}, session=session)
+    def stuck(session: mongo.Session) -> None:
+        _set_owner(notes, "the cancelled", session)
         reached.set()
-        await asyncio.Event().wait()
+        released.wait()
 
     running = asyncio.create_task(transactions.run(stuck))
-    await reached.wait()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    begun = monotonic()
-    await transactions.run(_claim(notes, "the next"))
-    assert monotonic() - begun < AT_ONCE
-    assert await _owner_of(notes) == "the next"
+    try:
+        await asyncio.to_thread(reached.wait)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        begun = monotonic()
+        await transactions.run(_claim(notes, "the next"))
+        assert monotonic() - begun < AT_ONCE
+        assert await _owner_of(notes) == "the next"
+    finally:
+        released.set()
 
 
 async def test_a_failed_work_leaves_nothing_and_the_session_usable(
@@ -185,8 +191,8 @@ async def test_a_failed_work_leaves_nothing_and_the_session_usable(
 ) -> None:
     transactions = Transactions(database, OWNER)
 
-    async def fails(session: mongo.Session) -> None:
-        await notes.update_one({"_id": "contested"}, {"$set": {"by": "the failed"}}, session=session)
+    def fails(session: mongo.Session) -> None:
+        _set_owner(notes, "the failed", session)
         raise LookupError("it fails after it has written")
 
     with pytest.raises(LookupError):
@@ -197,10 +203,11 @@ async def test_a_failed_work_leaves_nothing_and_the_session_usable(
 
 
 def _claim(notes: mongo.Collection, by: str) -> mongo.Work[None]:
-    async def work(session: mongo.Session) -> None:
-        await notes.update_one({"_id": "contested"}, {"$set": {"by": by}}, session=session)
+    return partial(_set_owner, notes, by)
 
-    return work
+
+def _set_owner(notes: mongo.Collection, by: str, session: mongo.Session) -> None:
+    mongo.blocking(notes).update_one({"_id": "contested"}, {"$set": {"by": by}}, session=session)
 
 
 async def _owner_of(notes: mongo.Collection) -> str:

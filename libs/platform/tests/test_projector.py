@@ -150,25 +150,22 @@ async def test_of_two_projectors_that_begin_together_one_writes(reader: Reader, 
 async def test_a_conflict_with_another_writer_is_tried_again(database: mongo.Database) -> None:
     """MongoDB ends the later of two transactions on one document; it is then done on what is there."""
     await mongo.ensure_collection(database, "counters", {})
-    collection, attempts, held = database["counters"], [0, 0], asyncio.Event()
+    collection, attempts, loop = mongo.blocking(database["counters"]), [0, 0], asyncio.get_running_loop()
 
-    async def slow(session: mongo.Session) -> None:
+    def other(session: mongo.Session) -> None:
         attempts[0] += 1
-        await collection.update_one({"_id": 1}, {"$inc": {"n": 1}}, upsert=True, session=session)
-        held.set()
-        await asyncio.sleep(0)
+        collection.update_one({"_id": 1}, {"$inc": {"n": 1}}, upsert=True, session=session)
 
-    async def overlapping(session: mongo.Session) -> None:
+    def overlapping(session: mongo.Session) -> None:
         attempts[1] += 1
-        await collection.find_one({"_id": 1}, session=session)
+        collection.find_one({"_id": 1}, session=session)
         if attempts[1] == 1:
-            await mongo.in_transaction(database.client, slow)
-        await collection.update_one({"_id": 1}, {"$inc": {"n": 1}}, upsert=True, session=session)
+            asyncio.run_coroutine_threadsafe(mongo.in_transaction(database.client, other), loop).result()
+        collection.update_one({"_id": 1}, {"$inc": {"n": 1}}, upsert=True, session=session)
 
     await mongo.in_transaction(database.client, overlapping)
     assert attempts == [1, 2]
-    assert held.is_set()
-    row = await collection.find_one({"_id": 1})
+    row = await database["counters"].find_one({"_id": 1})
     assert row is not None
     assert row["n"] == 2
 
@@ -176,7 +173,7 @@ async def test_a_conflict_with_another_writer_is_tried_again(database: mongo.Dat
 async def test_a_failed_transaction_leaves_neither_documents_nor_cursor(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(*_: object, **__: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise OSError("the process loses its database here")
 
     with monkeypatch.context() as patched:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 
 from crm_platform import mongo
 from crm_platform.mongo_transactions import Transactions
@@ -11,10 +12,11 @@ async def hold() -> None:
     client = mongo.connect(os.environ["MONGODB_URI"])
     database = mongo.database(client, os.environ["DATABASE"])
 
-    async def work(session: mongo.Session) -> None:
-        await database["notes"].update_one({"_id": "contested"}, {"$set": {"by": "the dead"}}, session=session)
-        await database["marks"].insert_one({"_id": "held"})
-        await asyncio.Event().wait()
+    def work(session: mongo.Session) -> None:
+        contested = mongo.blocking(database["notes"])
+        contested.update_one({"_id": "contested"}, {"$set": {"by": "the dead"}}, session=session)
+        mongo.blocking(database["marks"]).insert_one({"_id": "held"})
+        threading.Event().wait()
 
     await Transactions(database, os.environ["OWNER"]).run(work)
 

@@ -30,8 +30,8 @@ async def test_a_write_that_no_majority_took_is_not_told_as_stored(trio: Replica
     await mongo.ensure_collection(database, "rows", {})
 
     async def write(name: str) -> None:
-        async def work(session: mongo.Session) -> None:
-            await database["rows"].insert_one({"_id": name}, session=session)
+        def work(session: mongo.Session) -> None:
+            mongo.blocking(database["rows"]).insert_one({"_id": name}, session=session)
 
         await mongo.in_transaction(client, work)
 

@@ -90,8 +90,8 @@ MUTANTS = (
         "F04",
         "documents and cursor are one transaction",
         f"{_PLATFORM}mongo_cursors.py",
-        "await self._collection.insert_one(row, session=session)",
-        "await self._collection.insert_one(row)",
+        ".bulk_write(moves, session=session)",
+        ".bulk_write(moves)",
         f"{_ROWS}test_crash_points.py::test_a_projector_that_died_is_followed_without_loss",
     ),
     Mutant(
@@ -135,8 +135,8 @@ MUTANTS = (
         "F10",
         "a zombie writes nothing",
         f"{_PLATFORM}mongo_cursors.py",
-        '                    "next_offset": before[place].next_offset,\n                    "resolved"',
-        '                    "resolved"',
+        '"next_offset": before.next_offset, "resolved": before.resolved}',
+        '"resolved": before.resolved}',
         f"{_TESTS}test_projector.py::test_a_zombie_cannot_write",
     ),
     Mutant(

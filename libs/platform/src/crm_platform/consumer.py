@@ -55,6 +55,7 @@ SMALL_BATCH_RECORDS = 100
 MOST_REST_SECONDS = 0.05
 SAVE_SECONDS = 0.5
 POLL_MILLISECONDS = 500
+FRESH_MILLISECONDS = 10
 SESSION_MILLISECONDS = 20_000
 MAX_POLL_MILLISECONDS = 300_000
 LOOK_SECONDS = 2.0
@@ -174,13 +175,21 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
 
         Meanwhile aiokafka looks for an offset that the group committed, finds none, and says so: nobody needs it here.
         """
+        records: list[ConsumerRecord] = []
         try:
-            batches = await client.getmany(timeout_ms=POLL_MILLISECONDS, max_records=self._batch_records)
+            records += await self._fetched(client, POLL_MILLISECONDS)
+            if 0 < len(records) < SMALL_BATCH_RECORDS:
+                # aiokafka asked for these when the last batch was taken, and asks for what came since only now.
+                records += await self._fetched(client, FRESH_MILLISECONDS)
         except NoOffsetForPartitionError:
-            return []
+            return records
         except OffsetOutOfRangeError:
             await self._seek_to_cursors(set(self._standing.cursors))
             return []
+        return records
+
+    async def _fetched(self, client: AIOKafkaConsumer, milliseconds: int) -> list[ConsumerRecord]:
+        batches = await client.getmany(timeout_ms=milliseconds, max_records=self._batch_records)
         return [record for records in batches.values() for record in records]
 
     # -- rebalances: called by aiokafka between polls

@@ -192,10 +192,10 @@ class KeyringFiller(Consumer):
             else:
                 progress.move(record, cursor, APPLIED)
 
-        async def work(session: mongo.Session) -> None:
-            await self._kept.move(progress.before, progress.cursors, session)
+        def work(session: mongo.Session) -> None:
+            self._kept.move(progress.before, progress.cursors, session)
             if writes:
-                await self._database[COLLECTION].bulk_write(writes, session=session)
+                mongo.blocking(self._database[COLLECTION]).bulk_write(writes, session=session)
 
         await self._transactions.run(work)
         passing(CrashPoint.KEYRING_AFTER_COMMIT)

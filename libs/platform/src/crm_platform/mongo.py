@@ -1,6 +1,8 @@
 """MongoDB, through Motor, and only here (docs/adr/0007): when Motor is left, this module changes and no other."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from datetime import UTC
 from time import monotonic
 from typing import Any, TypeVar
@@ -9,10 +11,11 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
-    AsyncIOMotorClientSession,
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection as BlockingCollection
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -24,13 +27,17 @@ Row = dict[str, Any]
 Client = AsyncIOMotorClient[Row]
 Database = AsyncIOMotorDatabase[Row]
 Collection = AsyncIOMotorCollection[Row]
-Session = AsyncIOMotorClientSession
+Session = ClientSession
 MongoError = PyMongoError
 MongoAway = ConnectionFailure
 
 T = TypeVar("T")
-Work = Callable[[Session], Awaitable[T]]
-"""What is done in a transaction, with its session; it may be done again."""
+Work = Callable[[Session], T]
+"""What is done in a transaction, with its session; it may be done again.
+
+It runs in a thread and uses blocking collections (`blocking`): a call of Motor's is a hop to a thread and back, and a
+transaction has several calls.
+"""
 
 TRANSACTION_SECONDS = 20.0
 """A transaction is tried again this long: longer than a dead client's may hold the same documents (docs/adr/0004)."""
@@ -83,26 +90,37 @@ def database(client: Client, name: str) -> Database:
     )
 
 
+def blocking(collection: Collection) -> BlockingCollection[Row]:
+    """The collection as `Work` uses it, over the same connections."""
+    found: BlockingCollection[Row] = collection.delegate
+    return found
+
+
+def new_session(client: Client) -> Session:
+    """A session that nobody uses yet; the server hears of it with its first use."""
+    session: Session = client.delegate.start_session()
+    return session
+
+
 async def in_transaction(client: Client, work: Work[T]) -> T:
     """Run `work` in one transaction of a session of its own; see `transacted`."""
-    async with await client.start_session() as session:
+    with new_session(client) as session:
         return await transacted(session, work)
 
 
-async def transacted(session: Session, work: Work[T]) -> T:
-    """Run `work` in one transaction and commit it.
+async def transacted(session: Session, work: Work[T], thread: Executor | None = None) -> T:
+    """Run `work` in one transaction and commit it, in that thread, or in any.
 
     `work` may run again after a transient error, so it must have no effect outside the transaction. A lost answer to a
     commit is asked for again. Raises MongoError when it cannot be done.
     """
+    loop = asyncio.get_running_loop()
     deadline = monotonic() + TRANSACTION_SECONDS
     backoff = Backoff(most=0.5, first=0.01)
     away = 0
     while True:
         try:
-            async with session.start_transaction():
-                result = await work(session)
-                await _commit(session, deadline)
+            return await loop.run_in_executor(thread, _attempt, session, work, deadline)
         except (ConnectionFailure, OperationFailure) as failure:
             away += isinstance(failure, ConnectionFailure)
             given_up = away == AWAY_ATTEMPTS or monotonic() > deadline
@@ -110,14 +128,19 @@ async def transacted(session: Session, work: Work[T]) -> T:
                 raise
             MONGODB_RETRIES.inc()
             await backoff.wait()
-        else:
-            return result
 
 
-async def _commit(session: Session, deadline: float) -> None:
+def _attempt(session: Session, work: Work[T], deadline: float) -> T:
+    with session.start_transaction():
+        result = work(session)
+        _commit(session, deadline)
+    return result
+
+
+def _commit(session: Session, deadline: float) -> None:
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:
-            await session.commit_transaction()
+            session.commit_transaction()
         except (ConnectionFailure, OperationFailure) as failure:
             last = attempt == COMMIT_ATTEMPTS or monotonic() > deadline
             if last or not failure.has_error_label("UnknownTransactionCommitResult"):

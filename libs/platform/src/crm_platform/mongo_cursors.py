@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping
 
 from aiokafka import TopicPartition
-from pymongo.errors import DuplicateKeyError
+from pymongo import InsertOne, ReplaceOne
+from pymongo.errors import BulkWriteError
 
 from crm_platform.cursor import Cursor, CursorMovedError, Cursors
-from crm_platform.mongo import Database, Row, Session
+from crm_platform.mongo import Database, Row, Session, blocking
 
 COLLECTION = "cursors"
+_DUPLICATE_KEY = 11000
 
 
 class MongoCursors:
@@ -31,28 +33,29 @@ class MongoCursors:
         rows = await self._collection.find({"consumer": self._consumer}).to_list(None)
         return {TopicPartition(row["topic"], row["partition"]): _from_row(row) for row in rows}
 
-    async def move(self, before: Mapping[TopicPartition, Cursor], after: Cursors, session: Session) -> None:
-        """Replace each cursor if it still is as it was; raises CursorMovedError if one is not."""
-        for place, cursor in after.items():
-            row = self._to_row(place, cursor)
-            if before[place].stored:
-                expected = {
-                    "_id": row["_id"],
-                    "next_offset": before[place].next_offset,
-                    "resolved": before[place].resolved,
-                }
-                replaced = await self._collection.replace_one(expected, row, session=session)
-                if replaced.matched_count != 1:
-                    raise CursorMovedError(row["_id"])
-            else:
-                try:
-                    await self._collection.insert_one(row, session=session)
-                except DuplicateKeyError as taken:
-                    raise CursorMovedError(row["_id"]) from taken
+    def move(self, before: Mapping[TopicPartition, Cursor], after: Cursors, session: Session) -> None:
+        """Replace each cursor if it still is as it was, all in one call; raises CursorMovedError if one is not."""
+        if not after:
+            return
+        moves = [self._move(before[place], self._to_row(place, cursor)) for place, cursor in after.items()]
+        try:
+            moved = blocking(self._collection).bulk_write(moves, session=session)
+        except BulkWriteError as failure:
+            if any(error["code"] == _DUPLICATE_KEY for error in failure.details["writeErrors"]):
+                raise CursorMovedError(self._consumer) from failure
+            raise
+        if moved.matched_count + moved.inserted_count != len(moves):
+            raise CursorMovedError(self._consumer)
 
-    async def resolve(self, place: TopicPartition, session: Session) -> None:
+    def _move(self, before: Cursor, row: Row) -> InsertOne[Row] | ReplaceOne[Row]:
+        if not before.stored:
+            return InsertOne(row)
+        expected = {"_id": row["_id"], "next_offset": before.next_offset, "resolved": before.resolved}
+        return ReplaceOne(expected, row)
+
+    def resolve(self, place: TopicPartition, session: Session) -> None:
         """An operator resolves parked events of the partition: every batch under way there finds its guard failed."""
-        await self._collection.update_one({"_id": self._id(place)}, {"$inc": {"resolved": 1}}, session=session)
+        blocking(self._collection).update_one({"_id": self._id(place)}, {"$inc": {"resolved": 1}}, session=session)
 
     def _to_row(self, place: TopicPartition, cursor: Cursor) -> Row:
         return {

@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from crm_platform.delivery import Parked
-from crm_platform.mongo import Database, Row, Session, ensure_collection
+from crm_platform.mongo import Database, Row, Session, blocking, ensure_collection
 from crm_platform.parking import LISTED_KEYS, LotSize, ParkedEvent, ParkedKey
 
 PARKED = "parked_events"
@@ -24,6 +24,7 @@ class MongoParking:
     def __init__(self, database: Database, consumer: str) -> None:
         self._consumer = consumer
         self._parked = database[PARKED]
+        self._blocking = blocking(self._parked)
         self._discarded = database[DISCARDED]
         self._database = database
 
@@ -31,9 +32,9 @@ class MongoParking:
         await ensure_collection(self._database, PARKED, _INDEXES)
         await ensure_collection(self._database, DISCARDED, {"consumer": [("consumer", 1), ("discarded_at", 1)]})
 
-    async def park(self, events: Sequence[Parked], now: datetime, session: Session) -> None:
+    def park(self, events: Sequence[Parked], now: datetime, session: Session) -> None:
         if events:
-            await self._parked.insert_many([self._row(event, now) for event in events], session=session)
+            self._blocking.insert_many([self._row(event, now) for event in events], session=session)
 
     async def parked_keys(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, set[str]]:
         """The parked keys of these partitions; a partition without one is absent."""
@@ -92,40 +93,36 @@ class MongoParking:
         ).to_list(None)
         return [ParkedKey(row["events"], _from_row(row["first"])) for row in rows]
 
-    async def events(self, topic: str, key: str, limit: int, session: Session | None = None) -> list[ParkedEvent]:
+    def events(self, topic: str, key: str, limit: int, session: Session | None = None) -> list[ParkedEvent]:
         """A key's first events, in order."""
-        found = (
-            self._parked.find(self._of(topic, key), session=session)
-            .sort([("partition", 1), ("offset", 1)])
-            .limit(limit)
-        )
-        return [_from_row(row) for row in await found.to_list(None)]
+        found = self._blocking.find(self._of(topic, key), session=session)
+        return [_from_row(row) for row in found.sort([("partition", 1), ("offset", 1)]).limit(limit)]
 
-    async def count(self, topic: str, key: str, session: Session | None = None) -> int:
-        return await self._parked.count_documents(self._of(topic, key), session=session)
+    def count(self, topic: str, key: str, session: Session | None = None) -> int:
+        return self._blocking.count_documents(self._of(topic, key), session=session)
 
-    async def places(self, topic: str, key: str) -> list[TopicPartition]:
+    def places(self, topic: str, key: str) -> list[TopicPartition]:
         """The partitions in which the key is parked: one, but for records that were not written by a relay."""
-        numbers = await self._parked.distinct("partition", self._of(topic, key))
+        numbers = self._blocking.distinct("partition", self._of(topic, key))
         return [TopicPartition(topic, number) for number in sorted(numbers)]
 
-    async def take(self, events: Sequence[ParkedEvent], session: Session) -> None:
+    def take(self, events: Sequence[ParkedEvent], session: Session) -> None:
         """Take events out of the lot."""
-        await self._parked.delete_many({"_id": {"$in": [self._id(event) for event in events]}}, session=session)
+        self._blocking.delete_many({"_id": {"$in": [self._id(event) for event in events]}}, session=session)
 
-    async def tell_reason(self, event: ParkedEvent, reason: str, session: Session) -> None:
+    def tell_reason(self, event: ParkedEvent, reason: str, session: Session) -> None:
         """Why the event cannot be applied, as last seen."""
-        await self._parked.update_one({"_id": self._id(event)}, {"$set": {"reason": reason}}, session=session)
+        self._blocking.update_one({"_id": self._id(event)}, {"$set": {"reason": reason}}, session=session)
 
-    async def discard(
+    def discard(
         self, events: Sequence[ParkedEvent], *, actor: str, reason: str, now: datetime, session: Session
     ) -> None:
         """Take events out of the lot for good; they are kept with who decided it, when and why."""
         ids = [self._id(event) for event in events]
-        rows = await self._parked.find({"_id": {"$in": ids}}, session=session).to_list(None)
+        rows = self._blocking.find({"_id": {"$in": ids}}, session=session)
         decided = {"discarded_by": actor, "discard_reason": reason, "discarded_at": now}
-        await self._discarded.insert_many([{**row, **decided} for row in rows], session=session)
-        await self._parked.delete_many({"_id": {"$in": ids}}, session=session)
+        blocking(self._discarded).insert_many([{**row, **decided} for row in rows], session=session)
+        self._blocking.delete_many({"_id": {"$in": ids}}, session=session)
 
     def _of(self, topic: str, key: str) -> dict[str, Any]:
         return {"consumer": self._consumer, "topic": topic, "key": key}

@@ -6,10 +6,11 @@ the name next ends the dead one's session, and its transaction with it.
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from crm_platform.mongo import Database, Session, Work, transacted
+from crm_platform.mongo import Database, Session, Work, new_session, transacted
 
 COLLECTION = "transaction_sessions"
 
@@ -30,6 +31,7 @@ class Transactions:
         self._owner = owner
         self._session: Session | None = None
         self._alone = asyncio.Lock()
+        self._thread = self._new_thread()
 
     async def open(self) -> None:
         """End the predecessor's session, if that is not done yet; `run` does it, too. Raises MongoError."""
@@ -42,11 +44,16 @@ class Transactions:
         async with self._alone:
             self._session = self._session or await self._succeed()
             try:
-                return await transacted(self._session, work)
+                return await transacted(self._session, work, self._thread)
             except asyncio.CancelledError:
                 # Its last call may still be under way. The next transaction takes a new session, and ends this one.
                 self._session = None
+                self._thread.shutdown(wait=False)
+                self._thread = self._new_thread()
                 raise
+
+    def _new_thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix=self._owner)
 
     async def _succeed(self) -> Session:
         """A session of our own, on record, once the recorded one is ended: what is on record can always be ended."""
@@ -54,7 +61,7 @@ class Transactions:
         if predecessor is not None:
             # It takes no privilege: every user may kill its own sessions.
             await self._database.client.admin.command({"killSessions": [{"id": predecessor["session"]}]})
-        session = await self._database.client.start_session()
-        row = {"_id": self._owner, "session": session.delegate.session_id["id"], "since": datetime.now(UTC)}
+        session = new_session(self._database.client)
+        row = {"_id": self._owner, "session": session.session_id["id"], "since": datetime.now(UTC)}
         await self._sessions.replace_one({"_id": self._owner}, row, upsert=True)
         return session

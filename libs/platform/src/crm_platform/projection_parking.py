@@ -4,6 +4,7 @@ Each step is one transaction that first marks the partition's cursor. A batch of
 finds its guard failed and begins again, so that neither sees half of what the other does.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -43,11 +44,11 @@ class ProjectionParking:
         return await self._lot.keys()
 
     async def events(self, topic: str, key: str) -> Sequence[ParkedEvent]:
-        return await self._lot.events(topic, key, SHOWN_EVENTS)
+        return await asyncio.to_thread(self._lot.events, topic, key, SHOWN_EVENTS)
 
     async def retry(self, topic: str, key: str) -> Retried:
         """See `ParkingLot`. Raises NotFound."""
-        if not await self._lot.count(topic, key):
+        if not await asyncio.to_thread(self._lot.count, topic, key):
             raise not_parked(self.consumer, topic, key)
         applied = 0
         while True:
@@ -64,49 +65,49 @@ class ProjectionParking:
             try:
                 return await self._retried(topic, key, 1)
             except DocumentRefusedError as refusal:
-                return Retried(0, await self._lot.count(topic, key), str(refusal))
+                return Retried(0, await asyncio.to_thread(self._lot.count, topic, key), str(refusal))
 
     async def _retried(self, topic: str, key: str, limit: int) -> Retried:
         """Apply the first events, up to the first that cannot be, in one transaction."""
         outcome = Retried(0, 0, None)
 
-        async def work(session: mongo.Session) -> None:
+        def work(session: mongo.Session) -> None:
             nonlocal outcome
-            outcome = await self._step(topic, key, limit, session)
+            outcome = self._step(topic, key, limit, session)
 
         await self._store.in_transaction(work)
         PARKED_RESOLVED.labels(consumer=self.consumer, action="retried").inc(outcome.applied)
         self._applied.set()
         return outcome
 
-    async def _step(self, topic: str, key: str, limit: int, session: mongo.Session) -> Retried:
-        await self._mark(topic, key, session)
-        events = await self._lot.events(topic, key, limit, session)
+    def _step(self, topic: str, key: str, limit: int, session: mongo.Session) -> Retried:
+        self._mark(topic, key, session)
+        events = self._lot.events(topic, key, limit, session)
         folding = Folding(self._projection, [self._reader.read(event.record()) for event in events])
-        folding.use(await self._store.load(folding.targets(), session))
+        folding.use(self._store.load_in(session, folding.targets()))
         done, reason = redeliver(folding.inbounds, folding.effect)
-        await self._store.write_documents(folding, session)
-        await self._lot.take(events[:done], session)
+        self._store.write_documents(folding, session)
+        self._lot.take(events[:done], session)
         if reason is not None:
-            await self._lot.tell_reason(events[done], reason, session)
-        return Retried(done, await self._lot.count(topic, key, session), reason)
+            self._lot.tell_reason(events[done], reason, session)
+        return Retried(done, self._lot.count(topic, key, session), reason)
 
-    async def _mark(self, topic: str, key: str, session: mongo.Session) -> None:
+    def _mark(self, topic: str, key: str, session: mongo.Session) -> None:
         """The first write of the transaction: from here on no batch of these partitions can be stored in between."""
-        for place in await self._lot.places(topic, key):
-            await self._store.cursors.resolve(place, session)
+        for place in self._lot.places(topic, key):
+            self._store.cursors.resolve(place, session)
 
     async def discard(self, topic: str, key: str, *, actor: str, reason: str, everything: bool) -> Discarded:
         """See `ParkingLot`. Raises NotFound."""
         discarded = remaining = 0
 
-        async def work(session: mongo.Session) -> None:
+        def work(session: mongo.Session) -> None:
             nonlocal discarded, remaining
-            await self._mark(topic, key, session)
-            waiting = await self._lot.count(topic, key, session)
-            events = await self._lot.events(topic, key, waiting if everything else 1, session)
+            self._mark(topic, key, session)
+            waiting = self._lot.count(topic, key, session)
+            events = self._lot.events(topic, key, waiting if everything else 1, session)
             if events:
-                await self._lot.discard(events, actor=actor, reason=reason, now=datetime.now(UTC), session=session)
+                self._lot.discard(events, actor=actor, reason=reason, now=datetime.now(UTC), session=session)
             discarded, remaining = len(events), waiting - len(events)
 
         await self._store.in_transaction(work)

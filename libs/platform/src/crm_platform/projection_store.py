@@ -56,19 +56,22 @@ class ProjectionStore:
         cursors = await self.cursors.load(wanted)
         return Standing(cursors, await self.parking.parked_keys(wanted))
 
-    async def load(self, targets: Iterable[Target], session: mongo.Session | None = None) -> Rows:
-        by_kind: dict[type[Document], list[str]] = {}
-        for target in targets:
-            by_kind.setdefault(target.document, []).append(target.id)
-        if session is not None:
-            found = [await self._load_kind(kind, ids, session) for kind, ids in by_kind.items()]
-        else:
-            found = await asyncio.gather(*(self._load_kind(kind, ids, None) for kind, ids in by_kind.items()))
+    async def load(self, targets: Iterable[Target]) -> Rows:
+        """The stored rows of these documents; one that is not stored is absent."""
+        found = await asyncio.gather(*(self._loaded(kind, ids) for kind, ids in _by_kind(targets).items()))
         return {target: row for rows in found for target, row in rows.items()}
 
-    async def _load_kind(self, kind: type[Document], ids: list[str], session: mongo.Session | None) -> Rows:
-        rows = await self._collection(kind).find({"_id": {"$in": ids}}, session=session).to_list(None)
+    async def _loaded(self, kind: type[Document], ids: list[str]) -> Rows:
+        rows = await self._collection(kind).find({"_id": {"$in": ids}}).to_list(None)
         return {Target(kind, row["_id"]): row for row in rows}
+
+    def load_in(self, session: mongo.Session, targets: Iterable[Target]) -> Rows:
+        """The same within somebody's transaction."""
+        return {
+            Target(kind, row["_id"]): row
+            for kind, ids in _by_kind(targets).items()
+            for row in mongo.blocking(self._collection(kind)).find({"_id": {"$in": ids}}, session=session)
+        }
 
     async def write(self, folding: Folding, progress: Progress) -> None:
         """Store a batch: documents, parked events and cursors.
@@ -77,19 +80,19 @@ class ProjectionStore:
         """
         writes = self._writes(folding)
 
-        async def work(session: mongo.Session) -> None:
-            await self.cursors.move(progress.before, progress.cursors, session)
+        def work(session: mongo.Session) -> None:
+            self.cursors.move(progress.before, progress.cursors, session)
             passing(CrashPoint.PROJECTOR_IN_TRANSACTION)
-            await self._write(writes, session)
-            await self.parking.park(progress.parked, datetime.now(UTC), session)
+            self._write(writes, session)
+            self.parking.park(progress.parked, datetime.now(UTC), session)
 
         passing(CrashPoint.PROJECTOR_BEFORE_TRANSACTION)
         await self.in_transaction(work)
         passing(CrashPoint.PROJECTOR_AFTER_COMMIT)
 
-    async def write_documents(self, folding: Folding, session: mongo.Session) -> None:
+    def write_documents(self, folding: Folding, session: mongo.Session) -> None:
         """Store what was folded within somebody's transaction; raises DocumentRefusedError."""
-        await self._write(self._writes(folding), session)
+        self._write(self._writes(folding), session)
 
     async def in_transaction(self, work: mongo.Work[None]) -> None:
         """Raises DocumentRefusedError where MongoDB refuses what is written."""
@@ -109,12 +112,19 @@ class ProjectionStore:
             writes.setdefault(target.document, []).append(write)
         return writes
 
-    async def _write(self, writes: Mapping[type[Document], Sequence[Any]], session: mongo.Session) -> None:
+    def _write(self, writes: Mapping[type[Document], Sequence[Any]], session: mongo.Session) -> None:
         for kind, operations in writes.items():
-            await self._collection(kind).bulk_write(operations, ordered=False, session=session)
+            mongo.blocking(self._collection(kind)).bulk_write(operations, ordered=False, session=session)
 
     def _collection(self, kind: type[Document]) -> mongo.Collection:
         return self._database[collection_name(self.projection, kind)]
+
+
+def _by_kind(targets: Iterable[Target]) -> dict[type[Document], list[str]]:
+    found: dict[type[Document], list[str]] = {}
+    for target in targets:
+        found.setdefault(target.document, []).append(target.id)
+    return found
 
 
 def collection_name(projection: Projection, document: type[Document]) -> str:
