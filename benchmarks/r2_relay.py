@@ -14,7 +14,7 @@ from benchmarks.results import Figure, Target
 from benchmarks.site import Site
 from crm_events.topics import MAX_MESSAGE_BYTES
 
-TICKETS = 10_000
+TICKETS = 20_000
 WORDS = 20
 BATCH_BYTES = 256 * 1024
 """The baseline's batches are the platform's: the library's default of 16 kB is slower."""

@@ -23,6 +23,8 @@ STRUCTURED = "application/cloudevents+json"
 
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _REASON_LENGTH = 1_000
+_BEFORE_ID = b'{"specversion":"1.0","id":"'
+_ID_LENGTH = 36
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -65,10 +67,18 @@ def event_id(stream: UUID, sequence: int) -> UUID:
     return uuid5(stream, str(sequence))
 
 
+def written_id(document: bytes) -> bytes:
+    """The event's id in a document as `to_document` lays it out, without parsing it. Raises UnreadableEventError."""
+    if not document.startswith(_BEFORE_ID):
+        raise UnreadableEventError("the document does not begin with its id: the platform did not write it")
+    return document[len(_BEFORE_ID) : len(_BEFORE_ID) + _ID_LENGTH]
+
+
 def to_document(recorded: Recorded[Event]) -> dict[str, Any]:
     """The CloudEvents document of an event; `data` holds JSON types only.
 
-    `traceparent` stands before `data`: it is found in the written document without parsing it.
+    The id stands at its place, and `traceparent` before `data`: they are found in the written document without parsing
+    it.
     """
     document: dict[str, Any] = {
         "specversion": "1.0",

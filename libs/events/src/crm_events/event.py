@@ -11,11 +11,13 @@ _ISO_8601 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
 def _to_utc_milliseconds(instant: datetime) -> datetime:
+    milliseconds = instant.microsecond // 1000 * 1000
+    if not instant.utcoffset():
+        return instant.replace(microsecond=milliseconds, tzinfo=UTC)
     try:
-        instant = instant.astimezone(UTC)
+        return instant.astimezone(UTC).replace(microsecond=milliseconds)
     except OverflowError as outside:
         raise ValueError("outside the years 1 to 9999 in UTC") from outside
-    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 def _written_as_instant(value: object) -> object:

@@ -8,13 +8,13 @@ two until the one event is found that must be parked (docs/adr/0011).
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import replace
 from time import monotonic
 from time import time as wall_clock
 from typing import Any, ClassVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from msgspec.structs import replace
 
 from crm_events.topics import MAX_MESSAGE_BYTES, Topic
 from crm_platform import kafka

@@ -1,11 +1,12 @@
 """Where a consumer stands in a topic partition (docs/adr/0004)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
+import msgspec
 from aiokafka import TopicPartition
+from msgspec.structs import replace
 
 
 class CursorMovedError(Exception):
@@ -14,8 +15,7 @@ class CursorMovedError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(msgspec.Struct, frozen=True):
     """`next_offset` is the Kafka offset to read next, `position` the highest `ce_position` applied.
 
     `skipped` counts, by type, the events that this release does not handle; `gap` is the position that was expected
@@ -27,7 +27,7 @@ class Cursor:
 
     next_offset: int = 0
     position: int = 0
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = msgspec.field(default_factory=dict)
     gap: int | None = None
     recorded_at: datetime | None = None
     resolved: int = 0

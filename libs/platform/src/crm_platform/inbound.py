@@ -104,16 +104,13 @@ class RecordReader:
 
 def link_of(record: ConsumerRecord, authenticator: Authenticator) -> Link:
     """The record's place, once it is certain that a relay of ours has put it there; raises UnreadableEventError."""
-    link = Link(_number(record, "ce_position"), _number(record, "ce_previous"))
+    headers = {name: value or b"" for name, value in reversed(record.headers)}
+    link = Link(_number(headers, "ce_position"), _number(headers, "ce_previous"))
+    type_name = headers.get("ce_type", b"")
     expected = authenticator.mac(
-        record.topic,
-        record.partition,
-        *link,
-        _header_bytes(record, "ce_type"),
-        record.key or b"",
-        record.value or b"",
+        record.topic, record.partition, *link, type_name, record.key or b"", record.value or b""
     )
-    if not authenticator.same(expected, _header_bytes(record, authenticity.HEADER)):
+    if not authenticator.same(expected, headers.get(authenticity.HEADER, b"")):
         raise UnreadableEventError(
             f"the header {authenticity.HEADER} does not prove that a relay of this installation wrote the record"
         )
@@ -161,15 +158,11 @@ def _document(record: ConsumerRecord) -> Mapping[str, Any]:
     return {name: text for name, text in headers if text is not None} | {"data": value}
 
 
-def _number(record: ConsumerRecord, name: str) -> int:
-    text = kafka.header(record.headers, name) or ""
-    if not (text.isascii() and text.isdecimal() and len(text) <= POSITION_DIGITS):
+def _number(headers: Mapping[str, bytes], name: str) -> int:
+    text = headers.get(name, b"")
+    if not (text.isdigit() and len(text) <= POSITION_DIGITS):
         raise UnreadableEventError(f"the header {name} is not a number of at most {POSITION_DIGITS} digits")
     return int(text)
-
-
-def _header_bytes(record: ConsumerRecord, name: str) -> bytes:
-    return next((value or b"" for key, value in record.headers if key == name), b"")
 
 
 def _claimed(record: ConsumerRecord, name: str) -> str | None:

@@ -6,7 +6,7 @@ Nothing here reads or writes anything; the relay does, and the simulation of del
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crm_events.envelope import STRUCTURED, event_id
+from crm_events.envelope import STRUCTURED, written_id
 from crm_events.topics import Topic
 from crm_platform.authenticity import HEADER as MAC_HEADER
 from crm_platform.authenticity import Authenticator
@@ -28,6 +28,9 @@ class Checkpoint:
 
     position: int = 0
     partitions: dict[int, int] = field(default_factory=dict)
+
+    def copy(self) -> "Checkpoint":
+        return Checkpoint(self.position, dict(self.partitions))
 
 
 class Outbox:
@@ -56,7 +59,7 @@ class Outbox:
         )
         headers = [
             ("content-type", STRUCTURED.encode()),
-            ("ce_id", str(event_id(notification.stream, notification.sequence)).encode()),
+            ("ce_id", written_id(notification.state)),
             ("ce_type", type_name),
             ("ce_position", b"%d" % position),
             ("ce_previous", b"%d" % previous),

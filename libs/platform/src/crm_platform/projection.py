@@ -12,7 +12,7 @@ the event's subject unless the fold says `key=`. An event may have several folds
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
@@ -48,8 +48,7 @@ class Index:
 D = TypeVar("D", bound=Document)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an event was read: folds that keep totals per partition put it in their key."""
 
     topic: str

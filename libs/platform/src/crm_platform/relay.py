@@ -25,7 +25,7 @@ from crm_platform.backoff import Backoff
 from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.connections import listening
-from crm_platform.event_store.recorder import Notification, Recorder
+from crm_platform.event_store.recorder import Recorder
 from crm_platform.event_tracing import publishing
 from crm_platform.finishing import to_its_end
 from crm_platform.inbound import link_of
@@ -45,11 +45,23 @@ LOOK_BACK_RECORDS = 20
 log = get_logger(__name__)
 
 
+class Batch(NamedTuple):
+    """What is to be published next: its records, the checkpoint behind it, and whether the store surely has more.
+
+    `read_at` is when the store was asked, as a Unix time.
+    """
+
+    outgoing: list[kafka.Outgoing]
+    checkpoint: Checkpoint
+    more: bool
+    read_at: float
+
+
 class Ahead(NamedTuple):
-    """Events that are being read before their turn, and after which position."""
+    """A batch that is made ready before its turn, and the position that it follows."""
 
     position: int
-    found: asyncio.Task[list[Notification]]
+    batch: asyncio.Task[Batch]
 
 
 class Relay:
@@ -76,7 +88,10 @@ class Relay:
         self.alive = True
 
     async def run(self) -> None:
-        """Relay for ever. A broker or database that is away is waited for; StoreBehindLogError stops it for good."""
+        """Relay for ever. A broker or database that is away is waited for.
+
+        A store that is behind what it has published, or holds what the platform did not write, stops it for good.
+        """
         async with watching(self.name, self._look, LOOK_SECONDS):
             await self._relay_for_ever()
 
@@ -85,7 +100,7 @@ class Relay:
         while True:
             try:
                 await self._run_once(backoff)
-            except StoreBehindLogError as refusal:
+            except (StoreBehindLogError, UnreadableEventError) as refusal:
                 self._stopped(refused=True)
                 log.error("relay_refuses_to_run", reason=str(refusal))
                 await asyncio.Event().wait()
@@ -107,45 +122,49 @@ class Relay:
             checkpoint = await self._verified_checkpoint()
             async with kafka.producer(self._bootstrap) as producer:
                 while True:
-                    if not await to_its_end(self._relay_batch(producer, checkpoint)):
+                    before = checkpoint.position
+                    checkpoint = await to_its_end(self._relay_batch(producer, checkpoint))
+                    if checkpoint.position == before:
                         self.ready = True
                         await _notified(notifications)
                     self._stopped(refused=False)
                     backoff.succeeded()
 
-    async def _relay_batch(self, producer: AIOKafkaProducer, checkpoint: Checkpoint) -> bool:
-        """Publish what comes next; False if there was nothing."""
-        read_at = wall_clock()
-        found = await self._next(checkpoint.position)
-        notifications = within(found, BATCH_BYTES)
-        if notifications:
+    async def _relay_batch(self, producer: AIOKafkaProducer, checkpoint: Checkpoint) -> Checkpoint:
+        """Publish what comes next; returns the checkpoint behind it, which is the same if there was nothing."""
+        batch = await self._next(checkpoint)
+        after = batch.checkpoint
+        if after.position > checkpoint.position:
             passing(CrashPoint.RELAY_AFTER_READ)
-            outgoing = self._outbox.records(notifications, checkpoint)
-            with publishing(self._topic.name, (record.headers for record in outgoing), self._published_before):
-                acks = await kafka.send_in_batches(producer, self._topic.name, outgoing)
+            with publishing(self._topic.name, (record.headers for record in batch.outgoing), self._published_before):
+                acks = await kafka.send_in_batches(producer, self._topic.name, batch.outgoing)
                 passing(CrashPoint.RELAY_AFTER_SEND)
-                if len(found) == BATCH:
-                    self._ahead = Ahead(checkpoint.position, asyncio.create_task(self._read(checkpoint.position)))
+                if batch.more:
+                    self._ahead = Ahead(after.position, asyncio.create_task(self._prepared(after)))
                 await asyncio.gather(*acks)
             passing(CrashPoint.RELAY_AFTER_ACK)
-            await asyncio.to_thread(self._save, checkpoint)
+            await asyncio.to_thread(self._save, after)
             passing(CrashPoint.RELAY_AFTER_CHECKPOINT)
-            EVENTS_PUBLISHED.labels(topic=self._topic.name).inc(len(outgoing))
-        self._position = checkpoint.position
-        self._read_at = read_at
+            EVENTS_PUBLISHED.labels(topic=self._topic.name).inc(len(batch.outgoing))
+        self._position = after.position
+        self._read_at = batch.read_at
         self._watchdog.progressed(monotonic())
-        RELAY_POSITION.set(checkpoint.position)
-        return bool(notifications)
+        RELAY_POSITION.set(after.position)
+        return after
 
-    async def _next(self, position: int) -> list[Notification]:
-        """What follows a position, maybe read while the batch before was on its way."""
+    async def _next(self, checkpoint: Checkpoint) -> Batch:
+        """What follows a checkpoint, maybe made ready while the batch before was on its way."""
         ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead.position == position:
-            return await ahead.found
-        return await self._read(position)
+        if ahead is not None and ahead.position == checkpoint.position:
+            return await ahead.batch
+        return await self._prepared(checkpoint)
 
-    async def _read(self, position: int) -> list[Notification]:
-        return await asyncio.to_thread(self._recorder.select_after, position, BATCH)
+    async def _prepared(self, checkpoint: Checkpoint) -> Batch:
+        read_at = wall_clock()
+        found = await asyncio.to_thread(self._recorder.select_after, checkpoint.position, BATCH)
+        notifications, after = within(found, BATCH_BYTES), checkpoint.copy()
+        outgoing = self._outbox.records(notifications, after)
+        return Batch(outgoing, after, len(found) == BATCH, read_at)
 
     # -- the checkpoint
 

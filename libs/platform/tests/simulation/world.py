@@ -7,7 +7,7 @@ between two steps. Its rules are those of the real parts, whose own tests hold t
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -16,6 +16,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from libs.platform.tests.kafka_topics import AUTHENTICATOR
 from libs.platform.tests.purchases import purchases_of
 from libs.platform.tests.shop import EVENTS, PurchaseCounted, PurchaseNoted
+from msgspec.structs import replace
 
 from crm_events.envelope import Recorded, to_document
 from crm_events.event import Event

@@ -29,13 +29,13 @@ class IdentifyParties(Policy):
         self._identity = identity
 
     def streams(self, event: Recorded[Event]) -> Iterable[UUID]:
-        """The event's own stream here, and the owners of the identifiers that it names."""
+        """The event's own stream here, the owners of the identifiers that it names, and the contact it may register."""
         try:
             named = self._named(event)
         except Refusal:
             return ()
         own = event.subject if isinstance(event.data, InteractionRecorded) else party_stream(event.subject)
-        return (own, *(i.index for i in named.indexes)) if named else (own,)
+        return (own, contact_id_for(event.id), *(i.index for i in named.indexes)) if named else (own,)
 
     def _named(self, event: Recorded[Event]) -> Named | None:
         match event.data:

@@ -202,7 +202,7 @@ class Committer:
                 jobs = {d.job.order.id: d.job for d in decided}
                 yield Statement(
                     "INSERT INTO replies (command_id, fingerprint, receipt)"
-                    " SELECT * FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[])",
+                    " SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[])",
                     (
                         [order.id for order in kept],
                         [order.fingerprint for order in kept],
@@ -286,7 +286,9 @@ class Committer:
 
     def _seal(self, staged: Sequence[Recorded[Event]]) -> _Sealing:
         subjects = {r.data.data_subject(r.subject) for r in staged if r.data.personal is not None}
-        keys = self._keys.known(subjects) if subjects else {}
+        # Whose own stream begins here has no key yet: no fact about a person is stored before the person's first.
+        known = subjects - {r.subject for r in staged if r.sequence == 1}
+        keys = self._keys.known(known) if known else {}
         sealing = _Sealing([], self._assigned(staged, subjects - keys.keys()))
         keys |= sealing.assigned
         for index, recorded in enumerate(staged):

@@ -73,9 +73,14 @@ class Recorder(PostgresProcessRecorder):
     def __init__(self, datastore: PostgresDatastore, **names: str) -> None:
         super().__init__(datastore, **names)
         self.sql_create_statements.extend(Composed([SQL(table)]) for table in TABLES)
+        # The library's own passes one array of rows, as text: its writing and reading cost ten times as much.
+        self._insert_rows = SQL(
+            "INSERT INTO {} (originator_id, originator_version, topic, state)"
+            " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) RETURNING notification_id"
+        ).format(Identifier(self.events_table_name))
         self._select_streams = SQL(
             "SELECT originator_id, originator_version, topic, state FROM {}"
-            " WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
+            " WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version"
         ).format(Identifier(self.events_table_name))
         self._select_after = SQL(
             "SELECT notification_id, originator_id, originator_version, topic, state FROM {} WHERE notification_id > %s"
@@ -101,11 +106,7 @@ class Recorder(PostgresProcessRecorder):
                 self._execute(cursor, guard)
             positions: list[int] = []
             if events:
-                rows = [
-                    self.construct_pg_stored_event(e.originator_id, e.originator_version, e.topic, e.state)
-                    for e in events
-                ]
-                cursor.execute(self.insert_events_statement, (rows,))
+                cursor.execute(self._insert_rows, _columns(events))
                 positions = [row["notification_id"] for row in cursor.fetchall()]
             for statement in after(positions):
                 self._execute(cursor, statement)
@@ -127,21 +128,29 @@ class Recorder(PostgresProcessRecorder):
 
     def select_streams(self, streams: Iterable[UUID]) -> list[StoredEvent]:
         """All events of these streams, in order of stream and version."""
-        return [StoredEvent(*row) for row in self._fetched(self._select_streams, (list(streams),))]
+        return [StoredEvent(*row) for row in self.fetched(self._select_streams, (list(streams),))]
 
     def select_after(self, position: int, limit: int) -> list[Notification]:
         """The next events of the store after a position, private ones included."""
-        return [Notification(*row) for row in self._fetched(self._select_after, (position, limit))]
+        return [Notification(*row) for row in self.fetched(self._select_after, (position, limit))]
 
-    def _fetched(self, sql: Composed, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def fetched(self, sql: SQL | Composed, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows in PostgreSQL's binary format: bytes need no decoding from hexadecimal."""
         with self.datastore.get_connection() as conn, conn.cursor(binary=True, row_factory=tuple_row) as cursor:
             return cursor.execute(sql, parameters).fetchall()
 
     def select_replies(self, commands: Iterable[UUID]) -> dict[UUID, StoredReply]:
         """The replies of those commands that have been carried out."""
-        with self.datastore.get_connection() as conn:
-            rows = conn.execute(
-                "SELECT command_id, fingerprint, receipt FROM replies WHERE command_id = ANY(%s)", (list(commands),)
-            ).fetchall()
-        return {r["command_id"]: StoredReply(bytes(r["fingerprint"]), bytes(r["receipt"])) for r in rows}
+        rows = self.fetched(
+            SQL("SELECT command_id, fingerprint, receipt FROM replies WHERE command_id = ANY(%b)"), (list(commands),)
+        )
+        return {command: StoredReply(fingerprint, receipt) for command, fingerprint, receipt in rows}
+
+
+def _columns(events: Sequence[StoredEvent]) -> tuple[list[Any], ...]:
+    return (
+        [event.originator_id for event in events],
+        [event.originator_version for event in events],
+        [event.topic for event in events],
+        [event.state for event in events],
+    )

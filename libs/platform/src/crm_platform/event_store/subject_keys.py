@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cachetools import LRUCache
+from psycopg.sql import SQL
 
 from crm_platform.event_store.recorder import Recorder, Statement
 from crm_platform.sealing import InstallationKey, SubjectKey
@@ -47,11 +48,10 @@ class SubjectKeys:
         return keys
 
     def _select(self, subjects: list[UUID]) -> dict[UUID, SubjectKey]:
-        with self._recorder.datastore.get_connection() as conn:
-            rows = conn.execute(
-                "SELECT subject, key, wrapped FROM subject_keys WHERE subject = ANY(%s)", (subjects,)
-            ).fetchall()
-        found = {r["subject"]: self._installation.unwrap(r["key"], bytes(r["wrapped"])) for r in rows}
+        rows = self._recorder.fetched(
+            SQL("SELECT subject, key, wrapped FROM subject_keys WHERE subject = ANY(%b)"), (subjects,)
+        )
+        found = {subject: self._installation.unwrap(key, wrapped) for subject, key, wrapped in rows}
         self.remember(found)
         return found
 
@@ -69,7 +69,7 @@ class SubjectKeys:
     def assignment(self, keys: Mapping[UUID, SubjectKey]) -> Statement:
         """The rows that give these keys to their subjects."""
         return Statement(
-            "INSERT INTO subject_keys SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bytea[])",
+            "INSERT INTO subject_keys SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bytea[])",
             (
                 list(keys),
                 [key.id for key in keys.values()],
