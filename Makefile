@@ -48,6 +48,7 @@ lint: install ## ruff: rules and format
 types: install ## mypy, strict
 	$(BIN)/mypy libs/*/src services/*/src
 	$(BIN)/mypy libs/*/tests services/*/tests tests benchmarks
+	$(BIN)/mypy conftest.py
 
 contracts: install ## import-linter: dependencies point one way
 	$(BIN)/lint-imports

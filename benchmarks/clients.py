@@ -7,6 +7,8 @@ one ends the measurement: a fast refusal is no result.
 import asyncio
 import sys
 import time
+from collections.abc import Iterator
+from itertools import count, repeat
 from typing import NamedTuple, cast
 
 import orjson
@@ -15,7 +17,9 @@ import uvloop
 from benchmarks.children import child
 
 CONNECTIONS = 32
-_PATIENCE = 30.0
+WARM_UP = 1.0
+PATIENCE = 30.0
+"""Seconds that an answer may take beyond the time that is measured."""
 NUMBER = b"@@@@@@@@@@@@"
 """In a request's body this is replaced by the request's number, twelve digits."""
 
@@ -26,6 +30,34 @@ class Answered(NamedTuple):
     events: int
     seconds: float
     total: int
+
+
+class Tally:
+    """Counts what is done for so many seconds after the warm-up, and all that is done."""
+
+    def __init__(self, warm_up: float, seconds: float) -> None:
+        self._begin = time.perf_counter() + warm_up
+        self._end = self._begin + seconds
+        self._seconds = seconds
+        self._measured = self._total = 0
+
+    def done(self) -> bool:
+        """Count one more; whether there is time for another."""
+        now = time.perf_counter()
+        self._total += 1
+        self._measured += self._begin <= now < self._end
+        return now < self._end
+
+    def answered(self) -> Answered:
+        return Answered(self._measured, self._seconds, self._total)
+
+
+def numbered(request: bytes) -> Iterator[bytes]:
+    """The request over and over, under another number each time if it has a place for one."""
+    if NUMBER not in request:
+        return repeat(request)
+    first = time.time_ns() // 1000 % 10**11 * 10
+    return (request.replace(NUMBER, b"%012d" % number) for number in count(first + 1))
 
 
 class _Connection(asyncio.Protocol):
@@ -61,41 +93,27 @@ class _Crowd:
     """All connections together."""
 
     def __init__(self, request: bytes, status: int, warm_up: float, seconds: float) -> None:
-        self._request = request
+        self._requests = numbered(request)
         self._expected = f"HTTP/1.1 {status} ".encode()
-        self._numbered = NUMBER in request
-        self._number = time.time_ns() // 1000 % 10**11 * 10
-        self._begin = time.perf_counter() + warm_up
-        self._end = self._begin + seconds
-        self._seconds = seconds
-        self._measured = self._total = 0
+        self.tally = Tally(warm_up, seconds)
         self.refusal: bytes | None = None
         self.connections = 0
         self.all_left = asyncio.Event()
 
     def next_request(self) -> bytes:
-        if not self._numbered:
-            return self._request
-        self._number += 1
-        return self._request.replace(NUMBER, b"%012d" % self._number)
+        return next(self._requests)
 
     def take(self, answer: bytes) -> bool:
         """Whether to go on after this answer."""
         if not answer.startswith(self._expected):
             self.refusal = answer
             return False
-        now = time.perf_counter()
-        self._total += 1
-        self._measured += self._begin <= now < self._end
-        return now < self._end
+        return self.tally.done()
 
     def left(self) -> None:
         self.connections -= 1
         if not self.connections:
             self.all_left.set()
-
-    def answered(self) -> Answered:
-        return Answered(self._measured, self._seconds, self._total)
 
 
 def request(method: str, path: str, token: str = "", body: bytes = b"") -> bytes:
@@ -106,12 +124,12 @@ def request(method: str, path: str, token: str = "", body: bytes = b"") -> bytes
 
 
 async def ask(
-    port: int, wanted: bytes, *, status: int, seconds: float, warm_up: float = 1.0, connections: int = CONNECTIONS
+    port: int, wanted: bytes, *, status: int, seconds: float, warm_up: float = WARM_UP, connections: int = CONNECTIONS
 ) -> Answered:
     """Have a process of its own send the request over and over. Raises RuntimeError at the first other answer."""
     task = orjson.dumps([port, wanted.decode(), status, warm_up, seconds, connections])
     async with child("benchmarks.clients") as process:
-        async with asyncio.timeout(warm_up + seconds + _PATIENCE):
+        async with asyncio.timeout(warm_up + seconds + PATIENCE):
             output, _ = await process.communicate(task)
     if process.returncode:
         raise RuntimeError(f"the clients stopped: {output.decode(errors='replace')[:500]}")
@@ -135,7 +153,7 @@ def main() -> int:
     if crowd.refusal is not None:
         sys.stdout.write(crowd.refusal.decode(errors="replace"))
         return 1
-    sys.stdout.buffer.write(orjson.dumps(tuple(crowd.answered())))
+    sys.stdout.buffer.write(orjson.dumps(tuple(crowd.tally.answered())))
     return 0
 
 

@@ -1,7 +1,9 @@
 """The platform's own parts as the benchmarks run them: constructed here and nowhere else."""
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import ConsumerRecord
@@ -12,12 +14,20 @@ from crm_platform import mongo
 from crm_platform.authenticity import Authenticator
 from crm_platform.delivery import Progress
 from crm_platform.event_store.application import EventStore
+from crm_platform.event_store.committer import Committer
+from crm_platform.event_store.store import CommandStore
+from crm_platform.event_store.subject_keys import SubjectKeys
 from crm_platform.inbound import RecordReader
+from crm_platform.key_pool import KafkaKeyPool
 from crm_platform.projection import Projection
 from crm_platform.projector import Projector
 from crm_platform.relay import Relay
 from crm_platform.sealing import InstallationKey
+from crm_platform.service import EventStoreDefinition
+from crm_platform.settings import ServiceSettings
 from crm_platform.wakeup import Wakeup
+
+_POLL = 0.005
 
 AUTHENTICATOR = Authenticator(InstallationKey(b"b" * 32))
 """Relay and readers of a benchmark share a key of their own."""
@@ -25,6 +35,28 @@ AUTHENTICATOR = Authenticator(InstallationKey(b"b" * 32))
 
 def open_store(postgres_uri: str) -> EventStore:
     return EventStore(postgres_uri, REGISTRY)
+
+
+@asynccontextmanager
+async def command_store(settings: ServiceSettings, events: EventStoreDefinition) -> AsyncIterator[CommandStore]:
+    """The way in to a service's event store as the service has it, once Kafka holds keys to seal with."""
+    store = await asyncio.to_thread(open_store, settings.event_store_uri())
+    installation = InstallationKey(settings.installation_key.get_secret_value())
+    pool = KafkaKeyPool(settings.kafka_bootstrap, installation, events.context)
+    commands = CommandStore(Committer(store, SubjectKeys(store.store, installation, pool), events.topic))
+    filling = asyncio.create_task(pool.run())
+    try:
+        while not pool.ready:
+            if filling.done():
+                filling.result()
+            await asyncio.sleep(_POLL)
+        commands.start()
+        yield commands
+        await commands.stop()
+    finally:
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
+        await asyncio.to_thread(store.close)
 
 
 def relay(store: EventStore, postgres_uri: str, bootstrap: str, topic: Topic) -> Relay:

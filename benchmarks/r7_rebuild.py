@@ -5,10 +5,7 @@ workers that read the long one are those whose memory R8 tells.
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
-
-from aiokafka import ConsumerRecord
 
 from benchmarks import parts, topics
 from benchmarks.comparison import Run, cpu_ms, interleaved, ratio
@@ -16,11 +13,9 @@ from benchmarks.history import EVENTS_EACH, TicketHistory, fill, relayed
 from benchmarks.r8_memory import memory_of
 from benchmarks.results import Figure, Target
 from benchmarks.site import Site
-from benchmarks.tickets import new_version, tickets_from
+from benchmarks.tickets import fold, new_version
 from benchmarks.worker import Rebuilt, rebuild
 from crm_events.topics import Topic
-from crm_platform.projection import Document, Place, Projection
-from crm_service.projections import TicketRow
 
 SHORT_TICKETS = 100_000 // EVENTS_EACH
 LONG_TICKETS = 1_000_000 // EVENTS_EACH
@@ -41,13 +36,10 @@ async def measure(site: Site) -> Sequence[Figure]:
                 workers.append(worker)
             return run
 
-        async def folded() -> Run:
-            return await asyncio.to_thread(_fold, tickets_from(short, new_version()), records)
-
         runs = await interleaved(
             {
                 "100,000 events": lambda: rebuilt(short, few),
-                "in memory": folded,
+                "in memory": lambda: fold(short, records),
                 "1,000,000 events": lambda: rebuilt(long, many),
             }
         )
@@ -81,17 +73,3 @@ async def _filled(site: Site, topic: Topic, tickets: int) -> int:
         events = await relayed(store, uri, site.bootstrap, topic)
         store.close()
     return events
-
-
-def _fold(projection: Projection, records: Sequence[ConsumerRecord]) -> Run:
-    """Every record decoded and folded into documents that are kept in memory."""
-    reader, documents = parts.reader(projection), dict[str, Document]()
-    began, cpu = time.perf_counter(), time.thread_time()
-    for record in records:
-        event = reader.read(record).event
-        assert event is not None  # noqa: S101 - the read model handles all that happens to tickets
-        for fold in projection.folds[type(event.data)]:
-            key = fold.key(event, Place(record.topic, record.partition))
-            documents[key] = projection.apply(fold, documents.get(key), event)
-    assert all(isinstance(each, TicketRow) for each in documents.values())  # noqa: S101 - one document a ticket
-    return Run(len(records), time.perf_counter() - began, time.thread_time() - cpu)

@@ -1,9 +1,9 @@
-"""The read model of tickets, filled from a topic: by the platform's projector, or by a loop of upserts."""
+"""The read model of tickets, filled from a topic: by the platform's projector, by a loop of upserts, or in memory."""
 
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -16,7 +16,7 @@ from benchmarks.comparison import Run
 from benchmarks.site import Site
 from crm_events.topics import Topic
 from crm_platform import mongo
-from crm_platform.projection import Projection
+from crm_platform.projection import Document, Place, Projection
 from crm_service.projections import TicketRow, Tickets
 
 _POLL = 0.005
@@ -53,6 +53,27 @@ async def project(site: Site, database: mongo.Database, projection: Projection, 
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def fold(topic: Topic, records: Sequence[ConsumerRecord]) -> Run:
+    """Decode and fold records that were read from the topic before, into documents that are kept in memory.
+
+    No Kafka and no database take part: only the processor does.
+    """
+    return await asyncio.to_thread(_folded, tickets_from(topic, new_version()), records)
+
+
+def _folded(projection: Projection, records: Sequence[ConsumerRecord]) -> Run:
+    reader, documents = parts.reader(projection), dict[str, Document]()
+    began, cpu = time.perf_counter(), time.thread_time()
+    for record in records:
+        event = reader.read(record).event
+        assert event is not None  # noqa: S101 - the read model handles all that happens to tickets
+        for step in projection.folds[type(event.data)]:
+            key = step.key(event, Place(record.topic, record.partition))
+            documents[key] = projection.apply(step, documents.get(key), event)
+    assert all(isinstance(each, TicketRow) for each in documents.values())  # noqa: S101 - one document a ticket
+    return Run(len(records), time.perf_counter() - began, time.thread_time() - cpu)
 
 
 async def upsert(site: Site, database: mongo.Database, topic: Topic, *, whole: bool) -> Run:

@@ -32,9 +32,9 @@ class MongoParking:
         await ensure_collection(self._database, PARKED, _INDEXES)
         await ensure_collection(self._database, DISCARDED, {"consumer": [("consumer", 1), ("discarded_at", 1)]})
 
-    def park(self, events: Sequence[Parked], now: datetime, session: Session) -> None:
-        if events:
-            self._blocking.insert_many([self._row(event, now) for event in events], session=session)
+    def park(self, parked: Sequence[Parked], now: datetime, session: Session) -> None:
+        if parked:
+            self._blocking.insert_many([self._row(ParkedEvent.of(each, now)) for each in parked], session=session)
 
     async def parked_keys(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, set[str]]:
         """The parked keys of these partitions; a partition without one is absent."""
@@ -130,27 +130,10 @@ class MongoParking:
     def _id(self, event: ParkedEvent) -> str:
         return f"{self._consumer}/{event.topic}/{event.partition}/{event.offset}"
 
-    def _row(self, parked: Parked, now: datetime) -> Row:
-        inbound, reason = parked
-        record, link = inbound.record, inbound.link
-        return {
-            "_id": f"{self._consumer}/{record.topic}/{record.partition}/{record.offset}",
-            "consumer": self._consumer,
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "key": inbound.key,
-            "position": link.position if link else None,
-            "previous": link.previous if link else None,
-            "event_id": inbound.event_id,
-            "event_type": inbound.type_name,
-            "reason": reason,
-            "parked_at": now,
-            "timestamp": record.timestamp,
-            "record_key": record.key,
-            "value": record.value,
-            "headers": [[name, value] for name, value in record.headers],
-        }
+    def _row(self, event: ParkedEvent) -> Row:
+        members = {name: getattr(event, name) for name in ParkedEvent.__slots__}
+        headers = [[name, value] for name, value in event.headers]
+        return {"_id": self._id(event), "consumer": self._consumer, **members, "headers": headers}
 
 
 def _from_row(row: Row) -> ParkedEvent:

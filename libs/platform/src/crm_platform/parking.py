@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 
+from crm_platform.delivery import Parked
 from crm_platform.errors import NotFound
 from crm_platform.kafka import Headers
 
@@ -42,6 +43,28 @@ class ParkedEvent:
     record_key: bytes | None
     value: bytes | None
     headers: Headers
+
+    @classmethod
+    def of(cls, parked: Parked, now: datetime) -> "ParkedEvent":
+        """What goes to the lot now."""
+        inbound, reason = parked
+        record, link = inbound.record, inbound.link
+        return cls(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=inbound.key,
+            position=link.position if link else None,
+            previous=link.previous if link else None,
+            event_id=inbound.event_id,
+            event_type=inbound.type_name,
+            reason=reason,
+            parked_at=now,
+            timestamp=record.timestamp,
+            record_key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
 
     @property
     def place(self) -> TopicPartition:

@@ -6,6 +6,7 @@ them fail where somebody else has moved on meanwhile.
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -16,10 +17,11 @@ from crm_platform.delivery import Parked, SetAside, Standing
 from crm_platform.event_store.recorder import Recorder, Statement
 from crm_platform.parking import LISTED_KEYS, LotSize, ParkedEvent, ParkedKey
 
-_EVENT = (
-    "topic, partition, record_offset, key, position, previous, event_id, event_type, reason, parked_at,"
-    " record_timestamp, record_key, value, headers"
-)
+_MEMBERS = ParkedEvent.__slots__
+_RENAMED = {"offset": "record_offset", "timestamp": "record_timestamp"}
+"""Members whose names PostgreSQL keeps for itself."""
+_EVENT = ", ".join(_RENAMED.get(name, name) for name in _MEMBERS)
+_AS_MEMBERS = ", ".join(f'{_RENAMED[name]} AS "{name}"' if name in _RENAMED else name for name in _MEMBERS)
 _OF_KEY = "policy = %s AND topic = %s AND key = %s"
 _IN_ORDER = "ORDER BY partition, record_offset"
 
@@ -93,40 +95,25 @@ class PolicyStore:
     # -- the parking lot
 
     def park(self, parked: Sequence[Parked]) -> Iterable[Statement]:
-        for inbound, reason in parked:
-            record, link = inbound.record, inbound.link
+        now = datetime.now(UTC)
+        for event in (ParkedEvent.of(each, now) for each in parked):
+            values = {name: getattr(event, name) for name in _MEMBERS} | {"headers": _headers(event.headers)}
             yield Statement(
-                f"INSERT INTO parked_events (policy, {_EVENT})"  # noqa: S608 - names of columns, our own
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now(), %s, %s, %s, %s)",
-                (
-                    self._policy,
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    inbound.key,
-                    link.position if link else None,
-                    link.previous if link else None,
-                    inbound.event_id,
-                    inbound.type_name,
-                    reason,
-                    record.timestamp,
-                    record.key,
-                    record.value,
-                    _headers(record.headers),
-                ),
+                f"INSERT INTO parked_events (policy, {_EVENT}) VALUES (%s{', %s' * len(_MEMBERS)})",  # noqa: S608 - our own
+                (self._policy, *values.values()),
             )
 
     def events(self, topic: str, key: str, limit: int) -> list[ParkedEvent]:
         """A key's first events, in order."""
         rows = self._rows(
-            f"SELECT {_EVENT} FROM parked_events WHERE {_OF_KEY} {_IN_ORDER} LIMIT %s",  # noqa: S608 - as above
+            f"SELECT {_AS_MEMBERS} FROM parked_events WHERE {_OF_KEY} {_IN_ORDER} LIMIT %s",  # noqa: S608 - as above
             (self._policy, topic, key, limit),
         )
         return [_event(row) for row in rows]
 
     def keys(self) -> list[ParkedKey]:
         rows = self._rows(
-            f"SELECT DISTINCT ON (topic, key) {_EVENT}, count(*) OVER (PARTITION BY topic, key) AS events"  # noqa: S608
+            f"SELECT DISTINCT ON (topic, key) {_AS_MEMBERS}, count(*) OVER (PARTITION BY topic, key) AS events"  # noqa: S608
             " FROM parked_events WHERE policy = %s ORDER BY topic, key, partition, record_offset",
             (self._policy,),
         )
@@ -210,26 +197,8 @@ def _base64(value: bytes) -> str:
 
 
 def _event(row: Mapping[str, Any]) -> ParkedEvent:
-    return ParkedEvent(
-        topic=row["topic"],
-        partition=row["partition"],
-        offset=row["record_offset"],
-        key=row["key"],
-        position=row["position"],
-        previous=row["previous"],
-        event_id=row["event_id"],
-        event_type=row["event_type"],
-        reason=row["reason"],
-        parked_at=row["parked_at"],
-        timestamp=row["record_timestamp"],
-        record_key=_bytes(row["record_key"]),
-        value=_bytes(row["value"]),
-        headers=[
-            (base64.b64decode(name).decode(errors="surrogateescape"), base64.b64decode(value or ""))
-            for name, value in row["headers"]
-        ],
-    )
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
+    headers = [
+        (base64.b64decode(name).decode(errors="surrogateescape"), base64.b64decode(value or ""))
+        for name, value in row["headers"]
+    ]
+    return ParkedEvent(**{name: row[name] for name in _MEMBERS} | {"headers": headers})

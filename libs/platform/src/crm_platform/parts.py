@@ -1,0 +1,142 @@
+"""What a service process is made of, wired together."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from eventsourcing.persistence import PersistenceError
+
+from crm_events import REGISTRY
+from crm_platform import mongo
+from crm_platform.authenticity import Authenticator
+from crm_platform.backoff import Backoff
+from crm_platform.event_store.application import EventStore
+from crm_platform.event_store.committer import Committer
+from crm_platform.event_store.recorder import Recorder
+from crm_platform.event_store.store import CommandStore
+from crm_platform.event_store.subject_keys import SubjectKeys
+from crm_platform.key_pool import KafkaKeyPool
+from crm_platform.keyring import Keyring, KeyringFiller
+from crm_platform.logging import get_logger
+from crm_platform.parking import ParkingLot
+from crm_platform.policy import Policy
+from crm_platform.policy_parking import PolicyParking
+from crm_platform.policy_runner import PolicyRunner
+from crm_platform.projection_parking import ProjectionParking
+from crm_platform.projector import Projector
+from crm_platform.reactions import Reactions
+from crm_platform.read_model import ReadModel
+from crm_platform.relay import Relay
+from crm_platform.runner import Runner
+from crm_platform.sealing import InstallationKey
+from crm_platform.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from crm_platform.service import EventStoreDefinition, Service
+
+log = get_logger(__name__)
+
+
+class Parts:
+    """The parts of one service, over one connection to MongoDB."""
+
+    def __init__(self, service: "Service", client: mongo.Client) -> None:
+        settings = service.settings
+        self._service = service
+        self._settings = settings
+        self._bootstrap = settings.kafka_bootstrap
+        self._database = mongo.database(client, settings.database(service.name))
+        self._installation = InstallationKey(settings.installation_key.get_secret_value())
+        self._authenticator = Authenticator(self._installation)
+        filler = f"{service.name}.keyring"
+        self._keys_applied = Wakeup()
+        self._keyring = Keyring(self._database, self._installation, self._bootstrap, filler, self._keys_applied)
+        self._filler = KeyringFiller(
+            filler, self._database, self._keyring, self._bootstrap, settings.instance, self._keys_applied
+        )
+        self._applied = {type(p): Wakeup() for p in service.projections}
+        self.read_models = {
+            type(p): ReadModel(p, self._database, self._keyring, self._applied[type(p)]) for p in service.projections
+        }
+        self.parking_lots: dict[str, ParkingLot] = {
+            projection.identity: ProjectionParking(
+                projection, REGISTRY, self._database, self._authenticator, self._applied[type(projection)]
+            )
+            for projection in service.projections
+        }
+        self._policy_runners: list[Runner] = []
+        self._relays: list[Runner] = []
+        self._key_pools: list[Runner] = []
+        self._event_store: EventStore | None = None
+        self._command_store: CommandStore | None = None
+
+    async def open_event_store(self, definition: "EventStoreDefinition") -> CommandStore:
+        """Open the store, waiting for the database where it is away."""
+        settings, topic = self._settings, definition.topic
+        registry = REGISTRY.with_events(definition.private)
+        uri = settings.event_store_uri()
+        backoff = Backoff()
+        while self._event_store is None:
+            try:
+                self._event_store = await asyncio.to_thread(EventStore, uri, registry)
+            except PersistenceError as away:
+                log.warning("event_store_away", exc_info=away)
+                await backoff.wait()
+        pool = KafkaKeyPool(self._bootstrap, self._installation, definition.context)
+        keys = SubjectKeys(self._event_store.store, self._installation, pool)
+        committer = Committer(self._event_store, keys, topic)
+        self._command_store = CommandStore(committer)
+        self._command_store.start()
+        self._key_pools = [pool]
+        self._relays = [Relay(self._event_store, uri, self._bootstrap, topic, self._authenticator)]
+        for policy in self._service.policies:
+            self._add_policy(policy, self._event_store.store, committer, self._command_store)
+        return self._command_store
+
+    def _add_policy(self, policy: Policy, recorder: Recorder, committer: Committer, store: CommandStore) -> None:
+        reactions = Reactions(policy, committer, self._keyring, lambda: datetime.now(UTC))
+        self.parking_lots[policy.name] = PolicyParking(
+            policy, REGISTRY, recorder, reactions, store, self._authenticator
+        )
+        self._policy_runners.append(
+            PolicyRunner(
+                policy,
+                REGISTRY,
+                recorder,
+                reactions,
+                store,
+                self._authenticator,
+                self._bootstrap,
+                self._settings.instance,
+            )
+        )
+
+    def readers(self) -> list[Runner]:
+        """What reads Kafka, in the worker; it stands on the others."""
+        return [self._filler, *self._policy_runners, *self._projectors(), *self._service.runners]
+
+    def others(self, *, answers: bool, works: bool) -> list[Runner]:
+        """What the readers and the routes stand on."""
+        api_runners = self._service.api_runners if answers else ()
+        return [*self._key_pools, *(self._relays if works else ()), *api_runners]
+
+    def _projectors(self) -> list[Runner]:
+        return [
+            Projector(
+                projection,
+                REGISTRY,
+                self._database,
+                self._authenticator,
+                self._bootstrap,
+                self._settings.instance,
+                self._applied[type(projection)],
+            )
+            for projection in self._service.projections
+        ]
+
+    async def close(self) -> None:
+        """Let the writer finish, then let go of the database."""
+        if self._command_store is not None:
+            await self._command_store.stop()
+        if self._event_store is not None:
+            await asyncio.to_thread(self._event_store.close)
