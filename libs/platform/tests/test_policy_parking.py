@@ -76,7 +76,7 @@ async def test_later_events_of_a_parked_key_wait_also_after_a_restart(reader: Re
     await reader.read(_noted(0, POISON))
     await reader.restart()
     progress = await reader.read(_noted(1, "b"), _of(OTHER, 2, "c"))
-    assert progress.outcomes == {(OWN.name, "parked"): 1, (OWN.name, "applied"): 1}
+    assert progress.tally.outcomes == {(OWN.name, "parked"): 1, (OWN.name, "applied"): 1}
     assert [event.position for event in await reader.parking.events(OWN.name, KEY)] == [1, 2]
 
 
@@ -184,7 +184,7 @@ async def test_the_lot_holds_personal_data_sealed_only(reader: Reader, keys: Kaf
 
 async def test_an_adapters_record_that_meets_a_fault_of_ours_is_parked_with_its_key(reader: Reader) -> None:
     progress = await reader.read(_interaction(0, POISON), _interaction(1, "b"))
-    assert progress.outcomes == {(INTERACTIONS.name, "parked"): 2}, "one stream, one key"
+    assert progress.tally.outcomes == {(INTERACTIONS.name, "parked"): 2}, "one stream, one key"
     (parked,) = await reader.parking.keys()
     assert (parked.events, parked.first.position) == (2, None)
     _mend(reader)

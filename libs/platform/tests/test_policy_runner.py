@@ -308,11 +308,22 @@ async def test_events_that_are_not_handled_cost_no_transaction_and_are_stored_wi
     await reader.read(_noted(0, "a"))
     unhandled = [as_record(OWN, n, counted(SUBJECT, n + 1), (n + 1, n)) for n in (1, 2)]
     progress = await reader.read(*unhandled)
-    assert progress.outcomes == {(OWN.name, "skipped"): 2}
+    assert progress.tally.outcomes == {(OWN.name, "skipped"): 2}
     assert [row["next_offset"] for row in reader.shop.rows("SELECT next_offset FROM policy_cursors")] == [1]
-    await reader.read(_noted(3, "d"))
+    stored = await reader.read(_noted(3, "d"))
+    assert stored.tally.outcomes == {(OWN.name, "skipped"): 2, (OWN.name, "applied"): 1}
     assert [row["next_offset"] for row in reader.shop.rows("SELECT next_offset FROM policy_cursors")] == [4]
     assert reader.notes() == ["a", "d"]
+
+
+async def test_what_a_rebalance_makes_it_read_again_is_counted_once(reader: Reader) -> None:
+    skipped = as_record(OWN, 0, counted(SUBJECT, 1), (1, 0))
+    assert (await reader.read(skipped)).deferred
+    await reader.restart()
+    assert (await reader.read(skipped, _noted(1, "b"))).tally.outcomes == {
+        (OWN.name, "skipped"): 1,
+        (OWN.name, "applied"): 1,
+    }
 
 
 async def test_cursors_without_an_effect_are_stored_by_a_batch_of_their_own(reader: Reader) -> None:

@@ -77,7 +77,7 @@ async def test_later_events_of_a_parked_key_wait_also_after_a_restart(reader: Re
     await reader.read(CHAIN[2])
     await reader.restart()
     progress = await reader.read(CHAIN[3], _of_another_key(4, 50, 40))
-    assert progress.outcomes == {(TOPIC.name, "parked"): 1, (TOPIC.name, "applied"): 1}
+    assert progress.tally.outcomes == {(TOPIC.name, "parked"): 1, (TOPIC.name, "applied"): 1}
     events = await reader.parking().events(TOPIC.name, KEY)
     assert [event.position for event in events] == [20, 30, 40]
     assert [event.reason is None for event in events] == [False, True, True]
@@ -334,7 +334,7 @@ async def test_a_crafted_record_that_is_read_again_is_parked_once_and_stays_disc
     await reader.read(CHAIN[0], crafted)
     await reader.restart()
     again = await reader.read(CHAIN[0], crafted)
-    assert again.outcomes == {(TOPIC.name, "duplicate"): 2}
+    assert again.tally.outcomes == {(TOPIC.name, "duplicate"): 2}
     assert len(await reader.parking().events(TOPIC.name, KEY)) == 1
     await reader.parking().discard(TOPIC.name, KEY, actor="ada", reason="forged", everything=True)
     await reader.restart()

@@ -110,7 +110,7 @@ async def test_behind_a_gap_nothing_is_applied_until_it_is_closed(reader: Reader
     again = [as_record(TOPIC, 6 + n, noted(SUBJECT, n + 1), (n * 10 + 10, n * 10)) for n in range(1, 6)]
     progress = await reader.read(*again)
     assert await reader.notes() == ["1", "2", "3", "4", "5", "6"]
-    assert (reader.cursor().gap, progress.outcomes) == (None, {(TOPIC.name, "applied"): 5})
+    assert (reader.cursor().gap, progress.tally.outcomes) == (None, {(TOPIC.name, "applied"): 5})
 
 
 async def test_types_that_are_not_handled_are_counted_by_name_in_the_cursor(reader: Reader) -> None:

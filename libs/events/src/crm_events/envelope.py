@@ -67,10 +67,10 @@ def event_id(stream: UUID, sequence: int) -> UUID:
     return uuid5(stream, str(sequence))
 
 
-def written_id(document: bytes) -> bytes:
-    """The event's id in a document as `to_document` lays it out, without parsing it. Raises UnreadableEventError."""
+def written_id(document: bytes) -> bytes | None:
+    """The event's id in a document as `to_document` lays it out, without parsing it; None in any other."""
     if not document.startswith(_BEFORE_ID):
-        raise UnreadableEventError("the document does not begin with its id: the platform did not write it")
+        return None
     return document[len(_BEFORE_ID) : len(_BEFORE_ID) + _ID_LENGTH]
 
 

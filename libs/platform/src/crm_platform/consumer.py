@@ -20,7 +20,7 @@ from crm_events.topics import MAX_MESSAGE_BYTES, Topic
 from crm_platform import kafka
 from crm_platform.backoff import Backoff
 from crm_platform.cursor import Cursor, CursorMovedError
-from crm_platform.delivery import Progress, Standing, place_of
+from crm_platform.delivery import Progress, Standing, Tally, place_of
 from crm_platform.event_tracing import NOT_TRACED, processing
 from crm_platform.finishing import to_its_end
 from crm_platform.lag import Lag, Watchdog
@@ -265,7 +265,9 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         elif now - self._saved_at > SAVE_SECONDS:
             self._saved_at, standing = now, self._standing
             try:
-                standing.advance(await self.apply((), standing))
+                progress = await self.apply((), standing)
+                standing.advance(progress)
+                self._count(progress.tally)
             except CursorMovedError:
                 await self._begin_again()
 
@@ -343,10 +345,8 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
     def _measure(self, records: Sequence[ConsumerRecord], progress: Progress, seconds: float) -> None:
         CONSUMER_BATCHES.labels(consumer=self.name).inc()
         CONSUMER_BATCH_SECONDS.labels(consumer=self.name).observe(seconds)
-        for (topic, outcome), count in progress.outcomes.items():
-            EVENTS_CONSUMED.labels(consumer=self.name, topic=topic, outcome=outcome).inc(count)
-        for topic, count in progress.unknown.items():
-            UNKNOWN_EVENTS.labels(consumer=self.name, topic=topic).inc(count)
+        if not progress.deferred:
+            self._count(progress.tally)
         for place, cursor in progress.cursors.items():
             open_gap = cursor.gap is not None
             GAPS.labels(consumer=self.name, topic=place.topic, partition=place.partition).set(open_gap)
@@ -357,6 +357,12 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         age = max(0.0, wall_clock() - max(recorded or newest.values()))
         PROJECTION_AGE.labels(consumer=self.name).set(age)
         EVENT_AGE.labels(consumer=self.name).observe(age)
+
+    def _count(self, tally: Tally) -> None:
+        for (topic, outcome), count in tally.outcomes.items():
+            EVENTS_CONSUMED.labels(consumer=self.name, topic=topic, outcome=outcome).inc(count)
+        for topic, count in tally.unknown.items():
+            UNKNOWN_EVENTS.labels(consumer=self.name, topic=topic).inc(count)
 
     # -- lag, parked events and progress, looked at every two seconds
 

@@ -5,6 +5,7 @@ Each event has its effect once, in order; one that cannot be applied parks its k
 effects to this module, and what is to be stored comes out as a Progress.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,15 +44,28 @@ class SetAside(NamedTuple):
 
 
 @dataclass(slots=True)
+class Tally:
+    """How many records of each topic had which outcome, and how many were of a type that nobody here has heard of."""
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def copy(self) -> "Tally":
+        return Tally(self.outcomes.copy(), self.unknown.copy())
+
+
+@dataclass(slots=True)
 class Standing:
     """Where a consumer stands: its cursors, and the keys that are parked in each partition.
 
-    `unsaved` holds, for each partition whose cursor has moved without being stored, the cursor that is stored.
+    `unsaved` holds, for each partition whose cursor has moved without being stored, the cursor that is stored, and
+    `uncounted` what became of the records in between: who reads them again counts them then.
     """
 
     cursors: Cursors = field(default_factory=dict)
     parked: dict[TopicPartition, set[str]] = field(default_factory=dict)
     unsaved: Cursors = field(default_factory=dict)
+    uncounted: Tally = field(default_factory=Tally)
 
     def holds(self, place: TopicPartition, key: str) -> bool:
         return key in self.parked.get(place, ())
@@ -66,9 +80,11 @@ class Standing:
             self.parked.setdefault(place_of(inbound.record), set()).add(inbound.key)
         for place in progress.cursors:
             self.unsaved.pop(place, None)
+        self.uncounted = Tally()
 
     def _defer(self, progress: "Progress") -> None:
         """A batch had no effect: its cursors go with the next one that has. Who dies meanwhile reads it again."""
+        self.uncounted = progress.tally
         for place, cursor in progress.cursors.items():
             self.unsaved.setdefault(place, self.cursors[place])
             self.cursors[place] = cursor
@@ -76,6 +92,8 @@ class Standing:
 
 class Progress:
     """What comes of a batch: moved cursors, events to park, records to set aside, and how many had which outcome.
+
+    Cursors and outcomes of deferred batches before it go with it.
 
     `deferred` says that nothing of it was stored, since it had no effect; see `Standing.advance`.
     """
@@ -87,8 +105,7 @@ class Progress:
         self.parked: list[Parked] = []
         self.set_aside: list[SetAside] = []
         self.applied: list[ConsumerRecord] = []
-        self.outcomes: dict[tuple[str, str], int] = {}
-        self.unknown: dict[str, int] = {}
+        self.tally = standing.uncounted.copy()
         self.deferred = False
 
     @property
@@ -115,13 +132,12 @@ class Progress:
         self.cursors[place_of(record)] = cursor.after(record.offset)
         if outcome == APPLIED:
             self.applied.append(record)
-        key = (record.topic, outcome)
-        self.outcomes[key] = self.outcomes.get(key, 0) + 1
+        self.tally.outcomes[record.topic, outcome] += 1
 
     def skip(self, inbound: Inbound, cursor: Cursor, type_name: str) -> None:
         """An event of a type that is not handled is counted by name."""
         if inbound.unknown:
-            self.unknown[inbound.record.topic] = self.unknown.get(inbound.record.topic, 0) + 1
+            self.tally.unknown[inbound.record.topic] += 1
         self.move(inbound.record, cursor.with_skipped(type_name), SKIPPED)
 
     def park(self, inbound: Inbound, cursor: Cursor, reason: str | None) -> None:

@@ -6,7 +6,7 @@ Nothing here reads or writes anything; the relay does, and the simulation of del
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crm_events.envelope import STRUCTURED, written_id
+from crm_events.envelope import STRUCTURED, event_id, written_id
 from crm_events.topics import Topic
 from crm_platform.authenticity import HEADER as MAC_HEADER
 from crm_platform.authenticity import Authenticator
@@ -59,7 +59,7 @@ class Outbox:
         )
         headers = [
             ("content-type", STRUCTURED.encode()),
-            ("ce_id", written_id(notification.state)),
+            ("ce_id", written_id(notification.state) or _id_of(notification)),
             ("ce_type", type_name),
             ("ce_position", b"%d" % position),
             ("ce_previous", b"%d" % previous),
@@ -94,3 +94,8 @@ def within(notifications: Sequence[Notification], limit: int) -> Sequence[Notifi
         if size > limit and index:
             return notifications[:index]
     return notifications
+
+
+def _id_of(notification: Notification) -> bytes:
+    """Of a document that another release has laid out in its own way."""
+    return str(event_id(notification.stream, notification.sequence)).encode()

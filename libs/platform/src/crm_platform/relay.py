@@ -88,10 +88,7 @@ class Relay:
         self.alive = True
 
     async def run(self) -> None:
-        """Relay for ever. A broker or database that is away is waited for.
-
-        A store that is behind what it has published, or holds what the platform did not write, stops it for good.
-        """
+        """Relay for ever. A broker or database that is away is waited for; StoreBehindLogError stops it for good."""
         async with watching(self.name, self._look, LOOK_SECONDS):
             await self._relay_for_ever()
 
@@ -100,7 +97,7 @@ class Relay:
         while True:
             try:
                 await self._run_once(backoff)
-            except (StoreBehindLogError, UnreadableEventError) as refusal:
+            except StoreBehindLogError as refusal:
                 self._stopped(refused=True)
                 log.error("relay_refuses_to_run", reason=str(refusal))
                 await asyncio.Event().wait()
