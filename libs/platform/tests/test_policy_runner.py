@@ -89,15 +89,23 @@ class KeepTwin(Policy):
             raise NotAllowed("It is not taken.")
 
 
+class KeepTwinBlindly(KeepTwin):
+    """Does the same, and needs nobody's personal data for it."""
+
+    @when(PurchaseMade, personal=False)
+    def made_by_somebody(self, event: Recorded[PurchaseMade], work: UnitOfWork) -> None:
+        self.made(event, work)
+
+
 class Reader:
     """One process's policy, given records as Kafka would give them."""
 
-    def __init__(self, shop: Shop, keyring: Keyring) -> None:
+    def __init__(self, shop: Shop, keyring: Keyring, policy: Policy) -> None:
         self.shop = shop
-        self.reactions = Reactions(KeepTwin(), shop.committer, keyring, lambda: SOME_TIME)
+        self.reactions = Reactions(policy, shop.committer, keyring, lambda: SOME_TIME)
         recorder, self._beginning = shop.events.store, {place: Cursor() for place in PLACES}
-        self.runner = PolicyRunner(KeepTwin(), READ, recorder, self.reactions, shop.store, AUTHENTICATOR, "", "0")
-        self.parking = PolicyParking(KeepTwin(), READ, recorder, self.reactions, shop.store, AUTHENTICATOR)
+        self.runner = PolicyRunner(policy, READ, recorder, self.reactions, shop.store, AUTHENTICATOR, "", "0")
+        self.parking = PolicyParking(policy, READ, recorder, self.reactions, shop.store, AUTHENTICATOR)
         self.standing = Standing(dict(self._beginning))
 
     async def read(self, *records: ConsumerRecord, because: str | None = None) -> Progress:
@@ -135,8 +143,8 @@ async def has_read_all(ring: Keyring, bootstrap: str) -> None:
 
 
 @pytest.fixture
-def new_reader(shop: Shop, keyring: Keyring) -> Callable[[], Reader]:
-    return lambda: Reader(shop, keyring)
+def new_reader(shop: Shop, keyring: Keyring) -> Callable[..., Reader]:
+    return lambda policy=None: Reader(shop, keyring, policy or KeepTwin())
 
 
 @pytest.fixture
@@ -222,7 +230,7 @@ async def test_a_lost_answer_to_commit_is_noticed_and_not_done_twice(
     server = conninfo_to_dict(postgres_uri)
     async with link_to(str(server["host"]), int(str(server["port"]))) as link:
         shop = await open_store(make_conninfo(postgres_uri, port=link.port, sslmode="disable"))
-        reader = Reader(shop, keyring)
+        reader = Reader(shop, keyring, KeepTwin())
         link.lose_answer_to(b"COMMIT")
         with pytest.raises(OperationalError):
             await reader.read(_noted(0, "a"))
@@ -289,6 +297,15 @@ async def test_a_personal_block_arrives_open_or_sealed_where_its_key_is_erased(
     await has_read_all(keyring, bootstrap)
     await reader.read(_made(0, kept), _made(1, erased))
     assert reader.notes() == ["Ada", "erased"]
+
+
+async def test_a_reaction_that_needs_no_personal_block_gets_it_sealed(
+    new_reader: Callable[..., Reader], keys: KafkaKeyPool
+) -> None:
+    reader = new_reader(KeepTwinBlindly())
+    (kept,) = await asyncio.to_thread(keys.take, 1)
+    await reader.read(_made(0, kept))
+    assert reader.notes() == ["erased"]
 
 
 def _made(offset: int, key: SubjectKey) -> ConsumerRecord:

@@ -59,6 +59,15 @@ MUTANTS = (
         f"{_ROWS}test_crash_points.py::test_a_relay_that_died_is_followed_without_loss",
     ),
     Mutant(
+        "appends do not take turns",
+        "F07",
+        "positions are committed in the order in which they are given",
+        f"{_PLATFORM}event_store/recorder.py",
+        'statements = [SQL("BEGIN"), *self.lock_table_statements]',
+        'statements = [SQL("BEGIN")]',
+        f"{_ROWS}test_slow_append.py",
+    ),
+    Mutant(
         "acks are not waited for",
         "F08",
         "an event counts as published when Kafka has taken it",

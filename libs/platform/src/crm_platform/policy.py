@@ -21,30 +21,35 @@ from crm_platform.work import UnitOfWork
 Reaction = Callable[..., None]
 
 
-def when(event: type[Event]) -> Callable[[Reaction], Reaction]:
+def when(event: type[Event], *, personal: bool = True) -> Callable[[Reaction], Reaction]:
     """Declare a method `(self, recorded event, work) -> None` as the reaction to one event type.
 
-    The event's personal block arrives open; it is still `Sealed` only where its key was erased. Raising a Refusal or
-    anything else means that the event cannot be applied: its partition stops.
+    The event's personal block arrives open; it is still `Sealed` only where its key was erased. A reaction that needs
+    nothing of it says `personal=False`: then it stays sealed. Raising a Refusal or anything else means that the event
+    cannot be applied: its key is parked.
     """
 
     def declare(method: Reaction) -> Reaction:
         method.__when__ = event  # type: ignore[attr-defined] # read by Policy below
+        method.__personal__ = personal  # type: ignore[attr-defined] # the same
         return method
 
     return declare
 
 
 class Policy:
-    """A set of reactions under one stable name."""
+    """A set of reactions under one stable name; `opens` are the events whose personal block they need."""
 
     name: ClassVar[str]
     topics: ClassVar[tuple[Topic, ...]]
     reactions: ClassVar[dict[type[Event], str]]
+    opens: ClassVar[frozenset[type[Event]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.reactions = {method.__when__: name for name, method in vars(cls).items() if hasattr(method, "__when__")}
+        declared = {name: method for name, method in vars(cls).items() if hasattr(method, "__when__")}
+        cls.reactions = {method.__when__: name for name, method in declared.items()}
+        cls.opens = frozenset(method.__when__ for method in declared.values() if method.__personal__)
 
     def streams(self, event: Recorded[Event]) -> Iterable[UUID]:  # noqa: ARG002 - for those who override
         """Ids of the streams that reacting will load, so that a batch loads them in one query."""

@@ -34,16 +34,23 @@ class Reactions:
         self._clock = clock
 
     async def opened(self, inbounds: Sequence[Inbound]) -> list[Inbound]:
-        """The events with their personal blocks open, their keys fetched in one query; still sealed where the key is
-        erased.
+        """The events with the personal blocks open that the policy needs, their keys fetched in one query; still sealed
+        where the key is erased.
         """
-        blocks = (inbound.event.data.personal for inbound in inbounds if inbound.event is not None)
-        await self._keyring.prefetch(block.key for block in blocks if isinstance(block, Sealed))
+        blocks = (self._block(inbound.event) for inbound in inbounds)
+        await self._keyring.prefetch(block.key for block in blocks if block is not None)
         return [self._opened(inbound) for inbound in inbounds]
+
+    def _block(self, event: Recorded[Event] | None) -> Sealed | None:
+        """The sealed block of an event, if the policy needs it."""
+        if event is None or type(event.data) not in self._policy.opens:
+            return None
+        block = event.data.personal
+        return block if isinstance(block, Sealed) else None
 
     def _opened(self, inbound: Inbound) -> Inbound:
         event = inbound.event
-        if event is None or not isinstance(event.data.personal, Sealed):
+        if event is None or self._block(event) is None:
             return inbound
         try:
             return replace(inbound, event=replace(event, data=self._keyring.opened_event(event.data)))

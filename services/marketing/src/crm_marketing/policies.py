@@ -26,7 +26,7 @@ class RecordEngagements(Policy):
             return event.data.campaign_id, engagement_stream(event.subject)
         return ()
 
-    @when(InteractionLogged)
+    @when(InteractionLogged, personal=False)
     def interaction_logged(self, event: Recorded[InteractionLogged], work: UnitOfWork) -> None:
         interaction = event.data
         if interaction.campaign_id is None:
