@@ -163,12 +163,12 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
             await kafka.stopped(client)
 
     async def _rest(self, records: int) -> None:
-        """After a small batch, rest as long as it took: what comes in meanwhile is the next one, for little more.
+        """After a small batch, rest half as long as it took: what comes in meanwhile is the next one, for little more.
 
         Else a steady trickle would be written event by event, and each costs a transaction.
         """
         if 0 < records < SMALL_BATCH_RECORDS:
-            await asyncio.sleep(min(MOST_REST_SECONDS, self._batch_seconds))
+            await asyncio.sleep(min(MOST_REST_SECONDS, self._batch_seconds / 2))
 
     async def _polled(self, client: AIOKafkaConsumer) -> list[ConsumerRecord]:
         """The next records. There are none while our cursors are being read after a rebalance.
