@@ -72,8 +72,10 @@ toxiproxy: $(TOXIPROXY) ## Build the proxy that spoils links for the fault suite
 bench: install ## Measure the platform beside the bare libraries; ROWS="R1 R6" measures some only
 	@exec $(BIN)/python -m benchmarks $(ROWS)
 
-events: install ## Generate docs/events.md from the event classes
+events: install ## Generate the events' JSON Schemas, docs/events.md and docs/asyncapi; refuses what breaks released events
+	$(BIN)/python -m crm_events.release
 	$(BIN)/python -m crm_events.catalogue > docs/events.md
+	$(BIN)/python -m crm_local.asyncapi docs/asyncapi
 
 lock: install ## Pin every dependency anew, naming no download host (docs/adr/0001)
 	$(UV) lock --upgrade

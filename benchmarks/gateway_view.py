@@ -11,8 +11,8 @@ import aiohttp
 from benchmarks.site import Site
 from crm_gateway.projections.customers import Customers
 from crm_platform import mongo
+from crm_platform.generations import Generation
 from crm_platform.projection import Document
-from crm_platform.projection_store import collection_name
 
 _ARRIVES_WITHIN = 180.0
 _POLL = 0.02
@@ -84,12 +84,12 @@ class GatewayView:
 
     def records(self, document: type[Document]) -> mongo.Collection:
         """Where the view keeps its records of one kind."""
-        return self._database[collection_name(Customers(), document)]
+        return self._database[Generation(Customers()).collection_name(document)]
 
     @asynccontextmanager
     async def changes(self, kinds: Sequence[type[Document]]) -> AsyncIterator[Seen]:
         """When each change of such records was committed and seen, by the clock of this process; it goes on filling."""
-        names = {collection_name(Customers(), kind): kind.collection for kind in kinds}
+        names = {Generation(Customers()).collection_name(kind): kind.collection for kind in kinds}
         seen = Seen()
         async with self._database.watch([{"$match": {"ns.coll": {"$in": list(names)}}}]) as stream:
             # The stream is open on the server once it has been asked for what is next.

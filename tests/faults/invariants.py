@@ -71,9 +71,10 @@ async def every_read_model_is_the_fold_of_the_store(reality: Reality) -> None:
 
 
 def versions_are_gapless(reality: Reality) -> None:
-    """I4: in the stores, and as an exact reader of the topics applies them."""
+    """I4: in the stores, each event linked to the one before it, and as an exact reader of the topics applies them."""
     for service in EVENT_STORING:
         assert not (broken := reality.broken_streams(service)), f"I4: {service} has streams with gaps: {broken[:SHOWN]}"
+        assert not (broken := reality.broken_links(service)), f"I4: {service} has broken links: {broken[:SHOWN]}"
         applied = applied_of(reality.published[context_topic(service)])
         by_position = {row.position: row.event for row in reality.stored[service]}
         assert applied == sorted(by_position), (

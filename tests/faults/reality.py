@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow
 from pymongo import AsyncMongoClient
 
 from crm_events import REGISTRY
-from crm_events.envelope import Recorded, from_document
+from crm_events.envelope import PREVIOUS_HASH, Recorded, from_document
 from crm_events.event import Event
 from crm_events.topics import CONTACTS, INTERACTIONS, KEYS, MARKETING, PARTITIONS, SALES, SERVICE, context_topic
 from crm_local.stack import Stack
@@ -204,6 +204,16 @@ class Reality:
             " HAVING count(*) <> max(originator_version) OR min(originator_version) <> 1"
         )
         return [stream for (stream,) in self._ask(service, sql)]
+
+    def broken_links(self, service: str) -> list[UUID]:
+        """Streams, private ones included, with an event whose link is not to the stored bytes of the one before."""
+        sql = (
+            "SELECT DISTINCT e.originator_id FROM store_events e JOIN store_events p"
+            " ON p.originator_id = e.originator_id AND p.originator_version = e.originator_version - 1"
+            " WHERE convert_from(e.state, 'UTF8')::json ->> %s"
+            " <> rtrim(translate(encode(sha256(p.state), 'base64'), '+/', '-_'), '=')"
+        )
+        return [stream for (stream,) in self._ask(service, sql, PREVIOUS_HASH)]
 
     async def parked(self) -> set[tuple[str, str, str]]:
         """(consumer, topic, key) of every key that is parked."""

@@ -26,7 +26,8 @@ from crm_local.stack import Stack
 
 HEALS_WITHIN = 30.0 * PATIENCE
 """Seconds from the repair of a fault until everything is ready and nothing is left to publish or to read."""
-GAUGES_WITHIN = 6.0 * PATIENCE
+GAUGES_WITHIN = 10.0 * PATIENCE
+"""A consumer looks every two seconds, and a look may wait three for each of two answers."""
 DRAINS_WITHIN = 60.0 * PATIENCE
 WRITERS = 6
 PAUSE = 0.15

@@ -1,9 +1,12 @@
 """The checker itself: each invariant is seen to fail on a small untruth, told to a platform that is well."""
 
 from dataclasses import replace
+from typing import LiteralString
 from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg.sql import SQL
 from tests.faults import invariants, telemetry
 from tests.faults.load import Acknowledged
 from tests.faults.rig import Rig
@@ -52,6 +55,11 @@ async def test_each_untruth_is_noticed(rig: Rig) -> None:
         invariants.versions_are_gapless(reality)
     published.append(lost)
 
+    _rewrite_first_events(rig, "state || ' '::bytea")
+    with pytest.raises(AssertionError, match="I4: sales has broken links"):
+        invariants.versions_are_gapless(reality)
+    _rewrite_first_events(rig, "substr(state, 1, octet_length(state) - 1)")
+
     cursors = await reality.cursors()
     key, (offset, position) = next(item for item in cursors.items() if item[1][0] > 0)
     assert invariants.went_back(cursors, {**cursors, key: (offset - 1, position)})
@@ -66,3 +74,10 @@ async def test_each_untruth_is_noticed(rig: Rig) -> None:
         telemetry.agree(counted, more, {"sales"}, exact=True)
     assert telemetry.loud({"sales": {("crm_parked_keys", ()): 1.0}})
     assert not telemetry.loud({"sales": {("crm_parked_keys", ()): 0.0}})
+
+
+def _rewrite_first_events(rig: Rig, state: LiteralString) -> None:
+    """Write the first event of every stream of sales in other bytes, which say the same."""
+    with psycopg.connect(rig.stack.addresses.postgres_uri("sales")) as connection:
+        sql = SQL("UPDATE store_events SET state = {} WHERE originator_version = 1").format(SQL(state))
+        connection.execute(sql)

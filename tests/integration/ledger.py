@@ -21,10 +21,10 @@ from crm_local.stack import Stack
 from crm_marketing.projections import Campaigns
 from crm_platform.event_store.mapper import PRIVATE
 from crm_platform.folding import to_row
+from crm_platform.generations import Generation
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.partitioning import partition_of
 from crm_platform.projection import Document, Place, Projection
-from crm_platform.projection_store import collection_name
 from crm_platform.testing import fold_all
 from crm_sales.projections.leads import Leads
 from crm_sales.projections.opportunities import Opportunities
@@ -96,7 +96,7 @@ def kept_documents(mongodb_uri: str, service: str, projection: Projection) -> Ro
         return {
             f"{kind.collection}/{row['_id']}": row
             for kind in projection.documents()
-            for row in database[collection_name(projection, kind)].find()
+            for row in database[Generation(projection).collection_name(kind)].find()
         }
 
 

@@ -18,8 +18,8 @@ from crm_events.topics import Topic
 from crm_platform import consumer as consumer_module
 from crm_platform import mongo
 from crm_platform.delivery import Standing
+from crm_platform.generations import Generation
 from crm_platform.projection import Projection
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
@@ -58,7 +58,7 @@ async def _commit_as_group(bootstrap: str, group: str, topic: Topic, offset: int
 
 
 async def _totals(database: mongo.Database, projection: Projection) -> dict[str, int]:
-    rows = await database[collection_name(projection, TotalRow)].find().to_list(None)
+    rows = await database[Generation(projection).collection_name(TotalRow)].find().to_list(None)
     return {row["_id"].rpartition("/")[2]: row["count"] for row in rows}
 
 
@@ -142,7 +142,9 @@ async def test_rows_are_kept_under_the_projections_version(
     await _fill(bootstrap, topic)
 
     async def filled(projection: Projection) -> bool:
-        return await database[collection_name(projection, PurchaseRow)].count_documents({}) == topic.partitions
+        return (
+            await database[Generation(projection).collection_name(PurchaseRow)].count_documents({}) == topic.partitions
+        )
 
     projectors = [Projector(p, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()) for p in (old, new)]
     async with running(*(p.run for p in projectors)):

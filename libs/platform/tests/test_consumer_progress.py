@@ -19,9 +19,9 @@ from crm_events.topics import Topic
 from crm_platform import consumer as consumer_module
 from crm_platform import mongo
 from crm_platform.delivery import Progress, Standing
+from crm_platform.generations import Generation
 from crm_platform.lag import Watchdog
 from crm_platform.projection import Document, Projection
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
@@ -50,7 +50,7 @@ def _metric(name: str, projection: Projection, **labels: str) -> float | None:
 
 
 async def _applied(database: mongo.Database, projection: Projection, kind: type[Document] = PurchaseRow) -> int:
-    return await database[collection_name(projection, kind)].count_documents({})
+    return await database[Generation(projection).collection_name(kind)].count_documents({})
 
 
 async def test_it_is_ready_once_it_has_read_what_was_there_and_stays_so(
@@ -173,7 +173,7 @@ async def test_what_stands_before_the_cursor_unseen_is_found_when_a_gap_shows(
         unseen = {"$set": {"position": 1}}
         await database["cursors"].update_one({"_id": f"{projection.identity}/{topic.name}/0"}, unseen)
     for name in (PurchaseRow, TotalRow):
-        await database[collection_name(projection, name)].delete_many({})
+        await database[Generation(projection).collection_name(name)].delete_many({})
     async with running(_projector(projection, database, bootstrap).run):
         await publish(bootstrap, _chain(topic, 4))
         await eventually(lambda: _applied_all(database, projection, 3))

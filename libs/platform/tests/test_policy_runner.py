@@ -182,7 +182,7 @@ async def test_an_event_is_reacted_to_once_however_often_it_is_read(reader: Read
 
 async def test_a_reaction_says_what_caused_it(reader: Reader) -> None:
     await reader.read(_noted(0, "a"))
-    (event,) = reader.shop.committer.staging()._load([TWIN])[TWIN]
+    (event,) = reader.shop.committer.staging()._load([TWIN])[TWIN].history
     assert (event.actor, event.correlation) == ("policy:shop.keep-twin", "story")
     assert event.causation == str(noted(SUBJECT, 1).id)
 

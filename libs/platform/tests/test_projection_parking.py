@@ -45,7 +45,7 @@ def _of_another_key(offset: int, position: int, previous: int, text: str = "") -
     return as_record(TOPIC, offset, noted(OTHER, 1, text), (position, previous))
 
 
-def _mend(reader: Reader) -> None:
+def _mended() -> Projection:
     """A release that can fold what the one before could not."""
 
     def apply(projection: Projection, fold: Fold, document: Document | None, event: Any) -> Document:
@@ -54,7 +54,7 @@ def _mend(reader: Reader) -> None:
             return getattr(projection, fold.method)(document, mended)  # type: ignore[no-any-return]
         return getattr(projection, fold.method)(document, event)  # type: ignore[no-any-return]
 
-    reader.projection = reader.projector._projection = purchases_of(TOPIC, apply=apply)
+    return purchases_of(TOPIC, apply=apply)
 
 
 @pytest.mark.parametrize("text", [POISON, POISON_KEY])
@@ -104,7 +104,7 @@ async def test_once_mended_what_waited_is_applied_in_order(reader: Reader) -> No
     refused = await reader.parking().retry(TOPIC.name, KEY)
     assert (refused.applied, refused.remaining) == (0, 4)
     assert refused.reason is not None
-    _mend(reader)
+    reader.deploy(_mended())
     assert await reader.parking().retry(TOPIC.name, KEY) == Retried(applied=4, remaining=0, reason=None)
     assert await reader.notes() == ["1", "mended", "3", "4", "5"]
     assert await reader.total() == 5
@@ -126,7 +126,7 @@ async def test_a_batch_that_began_before_the_retry_is_begun_again(reader: Reader
     await reader.read(CHAIN[0], _poison(2), CHAIN[2])
     live = Reader(database)
     await live.restart()
-    _mend(reader)
+    reader.deploy(_mended())
     await reader.parking().retry(TOPIC.name, KEY)
     with pytest.raises(CursorMovedError):
         await live.read(CHAIN[3])
@@ -159,7 +159,8 @@ async def _retried_in_between(uri: str, steps: Sequence[tuple[Sequence[ConsumerR
             except CursorMovedError:
                 await reader.restart()
         if number == 0:
-            _mend_operators_side(reader)
+            # Only whoever retries has the mended release: the live process is restarted later.
+            reader.projection = _mended()
         if retried:
             await _retry(reader)
     await _retry(reader)
@@ -169,13 +170,6 @@ async def _retried_in_between(uri: str, steps: Sequence[tuple[Sequence[ConsumerR
     assert reader.cursor().position == 60
     await client.drop_database(database.name)
     client.close()
-
-
-def _mend_operators_side(reader: Reader) -> None:
-    """Only whoever retries has the mended release: the live process is restarted later."""
-    live = reader.projector._projection
-    _mend(reader)
-    reader.projector._projection = live
 
 
 async def _retry(reader: Reader) -> None:
@@ -316,7 +310,7 @@ async def test_an_unhandled_event_behind_a_parked_one_waits_too_and_is_passed_ov
         as_record(TOPIC, 2, counted(SUBJECT, 3), (30, 20)),
         as_record(TOPIC, 3, noted(SUBJECT, 4), (40, 30)),
     )
-    _mend(reader)
+    reader.deploy(_mended())
     assert (await reader.parking().retry(TOPIC.name, KEY)).remaining == 0
 
 

@@ -18,8 +18,9 @@ from crm_events.topics import Topic
 from crm_platform import mongo
 from crm_platform.cursor import Cursor, CursorMovedError
 from crm_platform.delivery import Progress, Standing
+from crm_platform.generations import Generation
+from crm_platform.projection import Projection
 from crm_platform.projection_parking import ProjectionParking
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
@@ -35,11 +36,19 @@ class Reader:
     """One process's projector, given records as Kafka would give them."""
 
     def __init__(self, database: mongo.Database, topic: Topic = TOPIC) -> None:
+        self._database = database
         self.projection = purchases_of(topic)
-        self.projector = Projector(self.projection, EVENTS, database, AUTHENTICATOR, "", uuid4().hex, Wakeup())
+        self.projector = self._projector()
         self.places = [TopicPartition(topic.name, n) for n in range(topic.partitions)]
         self.standing = Standing({place: Cursor() for place in self.places})
-        self._database = database
+
+    def _projector(self) -> Projector:
+        return Projector(self.projection, EVENTS, self._database, AUTHENTICATOR, "", uuid4().hex, Wakeup())
+
+    def deploy(self, release: Projection) -> None:
+        """From now on that release reads, and resolves what is parked."""
+        self.projection = release
+        self.projector = self._projector()
 
     async def read(self, *records: ConsumerRecord, because: str | None = None) -> Progress:
         progress = await self.projector.apply(records, self.standing, because)
@@ -66,7 +75,7 @@ class Reader:
         return row["count"] if row else 0
 
     def _collection(self, document: Any) -> mongo.Collection:
-        return self._database[collection_name(self.projection, document)]
+        return self._database[Generation(self.projection).collection_name(document)]
 
 
 @pytest_asyncio.fixture

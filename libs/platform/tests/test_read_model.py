@@ -14,16 +14,18 @@ from fastapi import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from libs.platform.tests.purchases import PurchaseRow, purchases_of
+from libs.platform.tests.shop import EVENTS
 
 from crm_events.topics import Topic
 from crm_local.plan import Addresses
-from crm_platform import mongo
-from crm_platform import read_model as read_model_module
+from crm_platform import live_read_model, mongo
 from crm_platform.cursor import Cursor, Cursors
 from crm_platform.errors import NotFound, Unavailable
 from crm_platform.folding import to_row
+from crm_platform.generations import Generation
 from crm_platform.http.paging import CursorSigner, PageRequest
 from crm_platform.keyring import Keyring
+from crm_platform.live_read_model import LiveReadModel
 from crm_platform.mongo_cursors import MongoCursors
 from crm_platform.projection import Projection
 from crm_platform.read_model import ReadModel
@@ -47,7 +49,8 @@ class Kept:
         self.projection: Projection = purchases_of(TOPIC, **members)
         self.applied = Wakeup()
         keyring = Keyring(database, InstallationKey(b"i" * 32), "", "", Wakeup())
-        self.model = ReadModel(self.projection, database, keyring, self.applied)
+        self.model = ReadModel(Generation(self.projection), database, EVENTS, keyring)
+        self.live = LiveReadModel(self.projection, database, EVENTS, keyring, self.applied)
         self._cursors = MongoCursors(database, self.projection.identity)
         self._database = database
 
@@ -67,12 +70,12 @@ async def kept(database: mongo.Database) -> Kept:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_model_module, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(live_read_model, "WAIT_SECONDS", 0.2)
 
 
 async def test_a_read_waits_until_the_position_is_applied(kept: Kept) -> None:
     await kept.move(3)
-    waiting = asyncio.create_task(kept.model.wait_for([f"{TOPIC.name}/1@7"]))
+    waiting = asyncio.create_task(kept.live.after([f"{TOPIC.name}/1@7"]))
     await kept.move(6)
     kept.applied.set()
     done, _ = await asyncio.wait([waiting], timeout=0.1)
@@ -84,7 +87,7 @@ async def test_a_read_waits_until_the_position_is_applied(kept: Kept) -> None:
 
 
 async def test_a_read_also_sees_what_another_process_applied(kept: Kept) -> None:
-    waiting = asyncio.create_task(kept.model.wait_for([f"{TOPIC.name}/1@7"]))
+    waiting = asyncio.create_task(kept.live.after([f"{TOPIC.name}/1@7"]))
     await kept.move(8)
     async with asyncio.timeout(2):
         await waiting
@@ -95,22 +98,22 @@ async def test_a_read_whose_write_does_not_show_is_refused_in_time(kept: Kept) -
     await kept.move(6)
     asked = monotonic()
     with pytest.raises(Unavailable, match="CRM-After"):
-        await kept.model.wait_for([f"{TOPIC.name}/1@6", f"{TOPIC.name}/1@7"])
+        await kept.live.after([f"{TOPIC.name}/1@6", f"{TOPIC.name}/1@7"])
     assert monotonic() - asked < 2
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_what_the_read_model_does_not_follow_is_no_concern_of_it(kept: Kept) -> None:
-    await kept.model.wait_for(["crm.elsewhere/0@99", f"{STREAM}@1"])
+    await kept.live.after(["crm.elsewhere/0@99", f"{STREAM}@1"])
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_read_waits_for_an_answer_that_the_read_model_shows(database: mongo.Database) -> None:
     kept = Kept(database, answers=(PurchaseRow,))
     await kept.add(PurchaseRow(id=STREAM, version=1))
-    await kept.model.wait_for([f"{STREAM}@1"])
+    await kept.live.after([f"{STREAM}@1"])
     with pytest.raises(Unavailable):
-        await kept.model.wait_for([f"{STREAM}@2"])
+        await kept.live.after([f"{STREAM}@2"])
 
 
 @pytest.mark.usefixtures("impatient")
@@ -119,12 +122,12 @@ async def test_a_read_waits_while_a_row_says_that_it_still_awaits_the_answer(dat
         return [(PurchaseRow, {"kind": stream})]
 
     kept = Kept(database, pending_filter=pending)
-    await kept.model.wait_for([f"{STREAM}@1"])
+    await kept.live.after([f"{STREAM}@1"])
     await kept.add(PurchaseRow(id="asking", kind=STREAM))
     with pytest.raises(Unavailable):
-        await kept.model.wait_for([f"{STREAM}@1"])
+        await kept.live.after([f"{STREAM}@1"])
     await kept.model.collection(PurchaseRow).update_one({"_id": "asking"}, {"$set": {"kind": "answered"}})
-    await kept.model.wait_for([f"{STREAM}@1"])
+    await kept.live.after([f"{STREAM}@1"])
 
 
 async def test_freshness_is_told_by_topic(kept: Kept) -> None:

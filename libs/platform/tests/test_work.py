@@ -13,7 +13,7 @@ from crm_events.event import Event
 from crm_platform.aggregate import Aggregate
 from crm_platform.errors import NotFound, VersionMismatch
 from crm_platform.testing import SOME_STREAM, SOME_TIME, recorded, story_id
-from crm_platform.work import History, Staging, UnitOfWork
+from crm_platform.work import Staging, StoredStream, UnitOfWork
 
 
 class Ledger(Aggregate):
@@ -37,12 +37,11 @@ class Stored:
         self.events = events
         self.loads: list[set[UUID]] = []
 
-    def __call__(self, streams: Iterable[UUID]) -> Mapping[UUID, History]:
+    def __call__(self, streams: Iterable[UUID]) -> Mapping[UUID, StoredStream]:
         wanted = set(streams)
         self.loads.append(wanted)
-        return {
-            s: [e for e in self.events if e.subject == s] for s in wanted if any(e.subject == s for e in self.events)
-        }
+        histories = {s: [e for e in self.events if e.subject == s] for s in wanted}
+        return {stream: StoredStream(history, b"") for stream, history in histories.items() if history}
 
 
 def _opened(block: Any, kind: Any) -> Any:

@@ -14,7 +14,7 @@ from crm_events.topics import Topic
 from crm_platform import kafka, mongo
 from crm_platform.consumer import BATCH_BYTES
 from crm_platform.delivery import Progress, Standing
-from crm_platform.projection_store import collection_name
+from crm_platform.generations import Generation
 from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
@@ -48,7 +48,7 @@ async def test_a_batch_is_bounded(database: mongo.Database, topic: Topic, bootst
     projector = Counting(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup())
 
     async def all_counted() -> bool:
-        rows = await database[collection_name(projection, TotalRow)].find().to_list(None)
+        rows = await database[Generation(projection).collection_name(TotalRow)].find().to_list(None)
         counted: int = sum(row["count"] for row in rows)
         return counted == AHEAD
 

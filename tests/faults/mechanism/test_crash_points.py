@@ -18,8 +18,8 @@ from crm_platform import crash_points, mongo
 from crm_platform.crash_points import CrashPoint
 from crm_platform.errors import Unavailable
 from crm_platform.event_store import store as store_module
+from crm_platform.generations import Generation
 from crm_platform.projection import Projection
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.relay import Relay
 from crm_platform.testing import story_id
@@ -114,13 +114,13 @@ async def test_a_projector_that_died_is_followed_without_loss(
         await _projector(projection, database, bootstrap).run()
 
     async def complete() -> bool:
-        row = await database[collection_name(projection, PurchaseRow)].find_one({"_id": str(subject)})
+        row = await database[Generation(projection).collection_name(PurchaseRow)].find_one({"_id": str(subject)})
         return row is not None and len(row["notes"]) >= EVENTS_EACH
 
     async with running(_projector(projection, database, bootstrap).run):
         await eventually(complete)
-    row = await database[collection_name(projection, PurchaseRow)].find_one({"_id": str(subject)})
-    total = await database[collection_name(projection, TotalRow)].find_one()
+    row = await database[Generation(projection).collection_name(PurchaseRow)].find_one({"_id": str(subject)})
+    total = await database[Generation(projection).collection_name(TotalRow)].find_one()
     assert row is not None
     assert total is not None
     assert row["notes"] == [str(n) for n in range(1, EVENTS_EACH + 1)]

@@ -13,10 +13,10 @@ from crm_events.event import Event
 from crm_events.registry import Registry
 from crm_events.topics import Topic
 from crm_platform import mongo
+from crm_platform.generations import Generation
 from crm_platform.parking import Retried
 from crm_platform.projection import Projection, fold
 from crm_platform.projection_parking import ProjectionParking
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.testing import SOME_TIME, recorded, story_id
 from crm_platform.wakeup import Wakeup
@@ -78,7 +78,7 @@ async def test_once_the_later_release_is_deployed_what_waited_is_read_in_order(
     await publish(bootstrap, [as_record(topic, 0, event, (n + 1, n)) for n, event in enumerate(events)])
 
     async def notes(stream: object) -> list[str]:
-        row = await database[collection_name(old, PurchaseRow)].find_one({"_id": str(stream)})
+        row = await database[Generation(old).collection_name(PurchaseRow)].find_one({"_id": str(stream)})
         return list(row["notes"]) if row else []
 
     async def has(stream: object, expected: list[str]) -> bool:
@@ -110,7 +110,7 @@ async def test_an_event_that_makes_a_document_too_large_parks_its_key_alone(
         events.append(noted(CHANGED, n, HUGE))
     events.append(noted(CALM, 1, "calm"))
     await publish(bootstrap, [as_record(topic, 0, event, (n + 1, n)) for n, event in enumerate(events)])
-    rows = database[collection_name(projection, PurchaseRow)]
+    rows = database[Generation(projection).collection_name(PurchaseRow)]
 
     async def all_others_are_there() -> bool:
         return await rows.count_documents({}) == 3 * 20 + 2

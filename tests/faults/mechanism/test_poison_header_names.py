@@ -9,8 +9,8 @@ from tests.faults.crafting import STANDS_FOR_A_NAME, Crafted, send
 
 from crm_events.topics import Topic
 from crm_platform import kafka, mongo
+from crm_platform.generations import Generation
 from crm_platform.projection_parking import ProjectionParking
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
@@ -27,7 +27,7 @@ async def test_a_header_name_that_is_not_text_stops_nobody(
     async with kafka.producer(bootstrap) as producer:
         await send(producer, Crafted(topic.name, b"strange", b"{}", [("first", None), (STANDS_FOR_A_NAME, b"x")]))
     await publish(bootstrap, [as_record(topic, 0, noted(CALM, 2), (2, 1))])
-    rows = database[collection_name(projection, PurchaseRow)]
+    rows = database[Generation(projection).collection_name(PurchaseRow)]
 
     async def both_are_there() -> bool:
         row = await rows.find_one({"_id": str(CALM)})

@@ -1,7 +1,7 @@
 """F28, F29: poison at a live projector and a live policy; it is retried by a mended release while the key stays hot."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from crm_events.envelope import Recorded
 from crm_events.topics import Topic
 from crm_platform import mongo
 from crm_platform.errors import NotFound
+from crm_platform.generations import Generation
 from crm_platform.keyring import Keyring
 from crm_platform.parking import ParkingLot
 from crm_platform.policy import Policy, when
@@ -25,7 +26,6 @@ from crm_platform.policy_parking import PolicyParking
 from crm_platform.policy_runner import PolicyRunner
 from crm_platform.projection import Document, Fold, Projection
 from crm_platform.projection_parking import ProjectionParking
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.reactions import Reactions
 from crm_platform.testing import SOME_TIME, story_id
@@ -69,11 +69,21 @@ async def _retried_for_ever(lot: ParkingLot, topic: Topic) -> None:
             await asyncio.sleep(0.01)
 
 
-def _expected(mended: str) -> list[str]:
-    return [mended if n in POISONED else str(n) for n in range(1, EVENTS_OF_HOT + 1)]
-
-
-COLD_NOTES = [str(n) for n in range(1, EVENTS_OF_HOT + 1)]
+async def _retried_to_the_end(
+    mended: Callable[[], Coroutine[Any, Any, None]],
+    lot: ParkingLot,
+    topic: Topic,
+    notes: Callable[[UUID], Coroutine[Any, Any, list[str]]],
+) -> None:
+    """The mended release runs and is retried: in the end each key has all its notes, in order, and nothing waits."""
+    numbers = range(1, EVENTS_OF_HOT + 1)
+    async with running(mended):
+        await eventually(lambda: _has(notes(COLD), EVENTS_OF_HOT))
+        async with running(lambda: _retried_for_ever(lot, topic)):
+            await eventually(lambda: _has(notes(HOT), EVENTS_OF_HOT))
+    assert await notes(HOT) == ["mended" if n in POISONED else str(n) for n in numbers]
+    assert await notes(COLD) == [str(n) for n in numbers]
+    assert await lot.keys() == []
 
 
 # -- a projection
@@ -96,7 +106,7 @@ async def test_a_read_model_keeps_the_order_of_a_key_that_is_retried_while_more_
         return Projector(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", applied)
 
     async def notes(stream: UUID) -> list[str]:
-        row = await database[collection_name(old, PurchaseRow)].find_one({"_id": str(stream)})
+        row = await database[Generation(old).collection_name(PurchaseRow)].find_one({"_id": str(stream)})
         return list(row["notes"]) if row else []
 
     live = projector(old)
@@ -110,13 +120,7 @@ async def test_a_read_model_keeps_the_order_of_a_key_that_is_retried_while_more_
             assert await notes(HOT) == ["1", "2"], "nothing of the key is applied before its turn"
             async with running(lambda: _retried_for_ever(lot, topic)):
                 await eventually(lambda: traffic.sent >= RESTARTED_AT)
-        async with running(projector(new).run):
-            await eventually(lambda: _has(notes(COLD), EVENTS_OF_HOT))
-            async with running(lambda: _retried_for_ever(lot, topic)):
-                await eventually(lambda: _has(notes(HOT), EVENTS_OF_HOT))
-    assert await notes(HOT) == _expected("mended")
-    assert await notes(COLD) == COLD_NOTES
-    assert await lot.keys() == []
+        await _retried_to_the_end(projector(new).run, lot, topic, notes)
 
 
 async def _has(notes: Any, count: int) -> bool:
@@ -182,10 +186,4 @@ async def test_a_policy_keeps_the_order_of_a_key_that_is_retried_while_more_come
             assert await notes(HOT) == ["1", "2"], "nothing of the key is reacted to before its turn"
             async with running(lambda: _retried_for_ever(lot, topic)):
                 await eventually(lambda: traffic.sent >= RESTARTED_AT)
-        async with running(mended.run):
-            await eventually(lambda: _has(notes(COLD), EVENTS_OF_HOT))
-            async with running(lambda: _retried_for_ever(lot, topic)):
-                await eventually(lambda: _has(notes(HOT), EVENTS_OF_HOT))
-    assert await notes(HOT) == _expected("mended")
-    assert await notes(COLD) == COLD_NOTES
-    assert await lot.keys() == []
+        await _retried_to_the_end(mended.run, lot, topic, notes)

@@ -13,7 +13,7 @@ from libs.platform.tests.waiting import eventually, running
 from crm_events.topics import Topic
 from crm_platform import consumer, mongo
 from crm_platform.delivery import Progress, Standing
-from crm_platform.projection_store import collection_name
+from crm_platform.generations import Generation
 from crm_platform.projector import Projector
 from crm_platform.testing import story_id
 from crm_platform.wakeup import Wakeup
@@ -62,7 +62,7 @@ async def test_a_handler_slower_than_the_group_allows_makes_progress(
     slow = Slow(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup())
 
     async def all_counted() -> bool:
-        rows = await database[collection_name(projection, TotalRow)].find().to_list(None)
+        rows = await database[Generation(projection).collection_name(TotalRow)].find().to_list(None)
         return [row["count"] for row in rows] == [EVENTS_EACH] * topic.partitions
 
     async with running(slow.run):

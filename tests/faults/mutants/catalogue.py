@@ -325,8 +325,8 @@ MUTANTS = (
         "F29",
         "order is kept between what is retried and what comes in",
         f"{_PLATFORM}mongo_cursors.py",
-        '{"$inc": {"resolved": 1}}',
-        '{"$inc": {"resolved": 0}}',
+        '{"_id": self._id(place)}, {"$inc": {"resolved": 1}}',
+        '{"_id": self._id(place)}, {"$inc": {"resolved": 0}}',
         f"{_TESTS}test_projection_parking.py::test_a_batch_that_began_before_the_retry_is_begun_again",
     ),
     Mutant(

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from inspect import cleandoc
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from crm_events.adapter import AdapterRecord
 from crm_events.envelope import Recorded, event_id, to_document
 from crm_events.event import Event, Sealed
 from crm_events.sales import LeadCaptured
+from crm_events.schemas import meaning
 from crm_events.topics import (
     DAY_MS,
     INTERACTIONS,
@@ -31,6 +31,10 @@ from crm_events.topics import (
 
 Schema = dict[str, Any]
 
+SCHEMAS = "../libs/events/src/crm_events/released"
+"""The events' JSON Schemas, seen from the page."""
+SERVICES = ("contacts", "sales", "service", "marketing", "analytics", "gateway")
+
 HEAD = """\
 # Events
 
@@ -39,8 +43,10 @@ Every fact that crosses the platform, by the service that owns it. This page is 
 look like this: [ADR 0002](adr/0002-event-format.md).
 
 A released event is never edited. What a later release adds is optional, so a reader passes over members that it does
-not know; anything else is a new version, with a type name of its own. Adapters' records are the exception: a member
-that is not named here is refused.
+not know; anything else is a new version, with a type name of its own, and today's readers are given the older ones in
+today's form ([ADR 0014](adr/0014-evolution.md)). Adapters' records are the exception: a member that is not named here
+is refused. Each event's JSON Schema (2020-12) describes its `data`. Each service's AsyncAPI document says what it sends
+and receives: {services}.
 
 Every event says `occurred_at`: when it was true, to the millisecond in UTC. When it was recorded stands in the
 envelope, as `time`. A late fact has an old `occurred_at` and a new `time`.
@@ -105,7 +111,15 @@ def catalogue(events: Iterable[type[Event]] = EVENTS) -> str:
     """The page, in Markdown."""
     by_context = groupby(events, key=lambda event: event.context)
     sections = [section for context, group in by_context for section in _context(context, tuple(group))]
-    return "\n".join((HEAD, *sections, *_values(events), *_topics(), *_wire())).rstrip() + "\n"
+    return (
+        "\n".join((HEAD.format(services=_documents()), *sections, *_values(events), *_topics(), *_wire())).rstrip()
+        + "\n"
+    )
+
+
+def _documents() -> str:
+    """Where the services' AsyncAPI documents are, seen from the page."""
+    return ",\n".join(f"[{name}](asyncapi/{name}.json)" for name in SERVICES)
 
 
 def _writer(topic: Topic) -> str:
@@ -127,8 +141,9 @@ def _context(context: str, events: tuple[type[Event], ...]) -> Iterator[str]:
 
 def _event(event: type[Event]) -> Iterator[str]:
     schema = _schema(event)
-    yield f"### {event.__name__}, version {event.version}\n\n`{event.type_name()}`\n"
-    yield _paragraphs(event)
+    name = event.type_name()
+    yield f"### {event.__name__}, version {event.version}\n\n`{name}` ({_json_schema(name)})\n"
+    yield meaning(event) + "\n"
     personal = event.personal_field
     if personal is None:
         plain = "Written in the clear; contacts takes it in and seals it." if issubclass(event, AdapterRecord) else ""
@@ -137,16 +152,17 @@ def _event(event: type[Event]) -> Iterator[str]:
         block = event.personal_class().__name__
         yield f"Personal block: `{personal}` ({_link(block)}). Data subject: {_subject(event)}.\n"
     yield _table(schema, schema.get("$defs", {}), personal)
+    older = [f"`{name}` ({_json_schema(name)})" for name in event.older_type_names()]
+    if older:
+        yield f"Older versions are read as this one: {', '.join(older)}.\n"
+
+
+def _json_schema(type_name: str) -> str:
+    return f"[JSON Schema]({SCHEMAS}/{type_name}.json)"
 
 
 def _schema(model: type[BaseModel]) -> Schema:
     return model.model_json_schema(mode="serialization", schema_generator=_WireSchema)
-
-
-def _paragraphs(model: type[BaseModel]) -> str:
-    """What the class says it means; one that says nothing is called what its name says."""
-    words = "".join(f" {c.lower()}" if c.isupper() else c for c in model.__name__).strip()
-    return cleandoc(model.__doc__ or f"{words.capitalize()}.") + "\n"
 
 
 def _subject(event: type[Event]) -> str:

@@ -15,11 +15,17 @@ from pydantic import TypeAdapter, ValidationError
 from crm_events.adapter import AdapterRecord
 from crm_events.event import Event, Instant, Sealed
 from crm_events.registry import Registry
+from crm_events.upcasting import UpcastError, upcast
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 STRUCTURED = "application/cloudevents+json"
 """The content type of a structured-mode record."""
+
+PREVIOUS_HASH = "previoushash"
+"""The attribute that holds the hash of the event before it in its stream, over the bytes that are stored and published:
+SHA-256 in base64url without padding. A stream's first event has none, and events of releases before this one have none.
+"""
 
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _REASON_LENGTH = 1_000
@@ -74,11 +80,11 @@ def written_id(document: bytes) -> bytes | None:
     return document[len(_BEFORE_ID) : len(_BEFORE_ID) + _ID_LENGTH]
 
 
-def to_document(recorded: Recorded[Event]) -> dict[str, Any]:
+def to_document(recorded: Recorded[Event], previous_hash: str | None = None) -> dict[str, Any]:
     """The CloudEvents document of an event; `data` holds JSON types only.
 
     The id stands at its place, and `traceparent` before `data`: they are found in the written document without parsing
-    it.
+    it. `previous_hash` is written as the attribute PREVIOUS_HASH.
     """
     document: dict[str, Any] = {
         "specversion": "1.0",
@@ -97,11 +103,13 @@ def to_document(recorded: Recorded[Event]) -> dict[str, Any]:
     document["data"] = recorded.data.model_dump(mode="json", exclude_none=True)
     if recorded.sequence:
         document["sequence"] = str(recorded.sequence)
+    if previous_hash is not None:
+        document[PREVIOUS_HASH] = previous_hash
     return document
 
 
 def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[Event]:
-    """Read an event.
+    """Read an event; one of an older version arrives in the form of today's class.
 
     Raises UnknownEventError for a type not in the registry, UnreadableEventError for anything malformed.
     """
@@ -110,7 +118,7 @@ def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[E
         event_class = registry.find(type_name)
         if event_class is None:
             raise UnknownEventError(type_name)
-        data = _data(event_class, document["data"])
+        data = _data(event_class, upcast(event_class, type_name, document["data"]))
         source = _text(document, "source")
         recorded_id, subject, sequence = _place(document, data, source)
         _check_seal(data, recorded_id)
@@ -132,6 +140,8 @@ def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[E
         raise UnreadableEventError(f"attribute {missing} is missing from the CloudEvents document") from missing
     except UnreadableEventError:
         raise
+    except UpcastError as failed:
+        raise UnreadableEventError(str(failed)) from failed
     except (TypeError, ValueError, AttributeError) as malformed:
         raise UnreadableEventError(f"not a CloudEvents document of ours: {type(malformed).__name__}") from malformed
 

@@ -1,6 +1,7 @@
 """What every event is: frozen, past tense, versioned, with at most one personal block."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 from uuid import UUID
@@ -58,16 +59,22 @@ Personal = Annotated[Sealed | Block, Field(union_mode="left_to_right"), _Persona
 """The personal block of an event: open where it is decided, sealed wherever it is stored."""
 
 
-class Event(BaseModel):
-    """A fact of the business. Never edited once released: a change is a new version (docs/adr/0002).
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""A step from the `data` of one released version to that of the next: pure, and total over what was ever stored."""
 
-    `occurred_at` is when it was true; when it was recorded stands in the envelope.
+
+class Event(BaseModel):
+    """A fact of the business. Never edited once released: a change is a new version (docs/adr/0014).
+
+    `occurred_at` is when it was true; when it was recorded stands in the envelope. `upcasters` are the steps that lead
+    from older versions to this one, the oldest first.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     context: ClassVar[str]
     version: ClassVar[int] = 1
+    upcasters: ClassVar[tuple[Upcaster, ...]] = ()
     public: ClassVar[bool] = True
     personal_field: ClassVar[str | None] = None
     _personal_class: ClassVar[type[BaseModel] | None] = None
@@ -90,7 +97,16 @@ class Event(BaseModel):
     @classmethod
     def type_name(cls) -> str:
         """The CloudEvents `type`: crm.<context>.<Name>.v<version>."""
-        return f"crm.{cls.context}.{cls.__name__}.v{cls.version}"
+        return cls._type_name(cls.version)
+
+    @classmethod
+    def older_type_names(cls) -> tuple[str, ...]:
+        """The released versions that this class reads through its upcasters, the oldest first."""
+        return tuple(map(cls._type_name, range(cls.version - len(cls.upcasters), cls.version)))
+
+    @classmethod
+    def _type_name(cls, version: int) -> str:
+        return f"crm.{cls.context}.{cls.__name__}.v{version}"
 
     @property
     def personal(self) -> BaseModel | None:

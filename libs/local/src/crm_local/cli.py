@@ -21,6 +21,9 @@ from crm_local.errors import LocalStackError
 from crm_local.interruption import EXIT_CODE, say_interrupted
 from crm_local.parked import command as parked
 from crm_local.publish.command import publish
+from crm_local.rebuild.command import rebuild
+from crm_local.trace.command import trace
+from crm_local.verify.command import verify
 
 # A broker that is not up yet is told in one line by the command that waits for it, not in one per attempt.
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())
@@ -59,7 +62,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for each in (up, down, status, logs, token, secrets, publish, demo, customer):
+for each in (up, down, status, logs, token, secrets, publish, demo, customer, trace, rebuild, verify):
     app.command()(_interruptible(each))
 
 parked_app = typer.Typer(help="Events that could not be applied, and wait for you: look at them, and resolve them.")

@@ -41,6 +41,11 @@ def postgres_password(folder: StateFolder, role: str) -> str:
     return _read(_password_file(folder, role))
 
 
+def installation_key(folder: StateFolder) -> bytes:
+    """The key that wraps the subjects' keys. Raises LocalStackError before the first start."""
+    return base64.b64decode(_read(folder.secrets / "crm_installation_key"))
+
+
 def signing_key(folder: StateFolder) -> Ed25519PrivateKey:
     """The key that signs this stack's tokens. Raises LocalStackError before the first start."""
     key = load_pem_private_key(_read(_signing_key_file(folder)).encode(), password=None)

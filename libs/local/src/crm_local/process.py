@@ -59,17 +59,18 @@ async def spawn(launch: Launch, log: Path) -> Process:
     _rotate(log)
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            *_tied_to_this_process(launch),
+            *tied_to_this_process(launch),
             stdin=DEVNULL,
             stdout=output,
             stderr=output,
             cwd=launch.working_folder,
-            env=_environment(launch),
+            env=environment_of(launch),
             start_new_session=True,
         )
 
 
-def _environment(launch: Launch) -> dict[str, str]:
+def environment_of(launch: Launch) -> dict[str, str]:
+    """What the process inherits, and what it is given."""
     inherited = {name: value for name, value in os.environ.items() if name not in launch.not_inherited}
     return {**inherited, **launch.environment}
 
@@ -109,7 +110,8 @@ def stop_leftover(identity: ProcessIdentity, stop_signal: signal.Signals, within
     return True
 
 
-def _tied_to_this_process(launch: Launch) -> list[str]:
+def tied_to_this_process(launch: Launch) -> list[str]:
+    """The command line of a process that ends with this one."""
     # The kernel stops the child when this process dies, however it dies. Other systems have no such
     # tie: there the next start finds and stops what was left.
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None

@@ -1,5 +1,6 @@
 """The platform's services as child processes, and the environment each one is given."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,25 +80,35 @@ class Service(Part):
         )
 
     async def check_ready(self) -> None:
-        status = await self._ask("/readyz")
+        status, says = await self._ask("/readyz")
         if status != 200:
-            raise NotReadyError(f"GET {self.address}/readyz answered {status}")
+            raise NotReadyError(f"GET {self.address}/readyz answered {status}: {says}")
 
     async def is_stuck(self) -> bool:
         try:
-            return await self._ask("/livez") == _NOT_ALIVE
+            status, _ = await self._ask("/livez")
         except NotReadyError:
             return True
+        return status == _NOT_ALIVE
 
-    async def _ask(self, path: str) -> int:
+    async def _ask(self, path: str) -> tuple[int, str]:
+        """The status, and what the answer says beside it."""
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.answers_within)) as session,
                 session.get(self.address + path) as answer,
             ):
-                return answer.status
+                return answer.status, _detail(await answer.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NotReadyError(f"no answer from {self.address}{path}: {type(error).__name__}") from error
+
+
+def _detail(body: bytes) -> str:
+    """What a problem says in its detail; nothing where the answer is no problem."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def topics_launch(folder: StateFolder, kafka_bootstrap: str) -> Launch:

@@ -161,7 +161,11 @@ class Stack:
 
     def wait_until_ready(self, part: str, within: float = 180.0) -> None:
         """Waits until the part's present process is ready."""
-        self._wait(lambda: self._is_ready(part), f"{part} was not ready", within)
+        try:
+            self._wait(lambda: self._is_ready(part), f"{part} was not ready", within)
+        except LocalStackError as late:
+            record = self.record(part)
+            raise LocalStackError(f"{late}. It is {record.state.value}: {record.note}") from late
 
     def _is_ready(self, part: str) -> bool:
         record = self.record(part)

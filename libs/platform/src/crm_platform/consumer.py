@@ -265,9 +265,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         elif now - self._saved_at > SAVE_SECONDS:
             self._saved_at, standing = now, self._standing
             try:
-                progress = await self.apply((), standing)
-                standing.advance(progress)
-                self._count(progress.tally)
+                self._advance(standing, await self.apply((), standing))
             except CursorMovedError:
                 await self._begin_again()
 
@@ -302,7 +300,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         with processing(self.name, records, self._goals or {}) as self._tracing:
             progress = await self.apply(records, standing, because)
             self._tracing.applied(progress.applied)
-        standing.advance(progress)
+        self._advance(standing, progress)
         self._look_for_what_is_missing(progress)
         self._adapt(len(records), monotonic() - began)
         self._tell(progress)
@@ -345,8 +343,6 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
     def _measure(self, records: Sequence[ConsumerRecord], progress: Progress, seconds: float) -> None:
         CONSUMER_BATCHES.labels(consumer=self.name).inc()
         CONSUMER_BATCH_SECONDS.labels(consumer=self.name).observe(seconds)
-        if not progress.deferred:
-            self._count(progress.tally)
         for place, cursor in progress.cursors.items():
             open_gap = cursor.gap is not None
             GAPS.labels(consumer=self.name, topic=place.topic, partition=place.partition).set(open_gap)
@@ -357,6 +353,11 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         age = max(0.0, wall_clock() - max(recorded or newest.values()))
         PROJECTION_AGE.labels(consumer=self.name).set(age)
         EVENT_AGE.labels(consumer=self.name).observe(age)
+
+    def _advance(self, standing: Standing, progress: Progress) -> None:
+        standing.advance(progress)
+        if not progress.deferred:
+            self._count(progress.tally)
 
     def _count(self, tally: Tally) -> None:
         for (topic, outcome), count in tally.outcomes.items():

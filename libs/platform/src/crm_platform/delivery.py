@@ -156,7 +156,9 @@ def deliver(inbounds: Iterable[Inbound], progress: Progress, effect: Effect, bec
     `because` parks whatever would have had one: the store has refused what came of it.
     """
     for inbound in inbounds:
-        if inbound.record.topic in ADAPTER_TOPICS:
+        if inbound.given_up:
+            _pass_over(inbound, progress)
+        elif inbound.record.topic in ADAPTER_TOPICS:
             _deliver_adapter_record(inbound, progress, effect, because)
         elif inbound.link is None:
             _deliver_unproven(inbound, progress)
@@ -190,6 +192,14 @@ def _redelivered(inbound: Inbound, effect: Effect) -> str | None:
     except Exception as failure:  # noqa: BLE001 - as in its first delivery
         return reason_of(failure, inbound)
     return None
+
+
+def _pass_over(inbound: Inbound, progress: Progress) -> None:
+    """What an operator has discarded has no effect, and holds up nothing behind it."""
+    cursor = progress.cursor(inbound.record)
+    if inbound.link is not None and inbound.link.position > cursor.position:
+        cursor = cursor.applied(inbound.link.position, _recorded_at(inbound))
+    progress.move(inbound.record, cursor, SKIPPED)
 
 
 def _deliver_unproven(inbound: Inbound, progress: Progress) -> None:

@@ -48,6 +48,7 @@ class Folding:
         self._stored: Rows = {}
         self._known: Documents = {}
         self.changed: Documents = {}
+        self.applied: list[Inbound] = []
 
     def targets(self) -> set[Target]:
         """Every document that the batch may change."""
@@ -55,6 +56,11 @@ class Folding:
             if inbound.event is not None:
                 self._folds[id(inbound)] = self._folds_of(inbound, inbound.event)
         return {target for folds in self._folds.values() if not isinstance(folds, Exception) for _, target in folds}
+
+    def targets_of(self, inbound: Inbound) -> list[Target]:
+        """The documents that one event of the batch may change, once `targets` was asked."""
+        folds = self._folds[id(inbound)]
+        return [] if isinstance(folds, Exception) else [target for _, target in folds]
 
     def use(self, stored: Rows) -> None:
         """The documents as they are stored, which the batch is folded into."""
@@ -74,7 +80,10 @@ class Folding:
             return failure
 
     def effect(self, inbound: Inbound, event: Recorded[Event]) -> None:
-        """What the event makes of its documents, all or nothing; `changed` then holds what is to be written."""
+        """What the event makes of its documents, all or nothing.
+
+        `changed` then holds what is to be written, and `applied` the event.
+        """
         folds = self._folds[id(inbound)]
         if isinstance(folds, Exception):
             raise folds
@@ -85,6 +94,7 @@ class Folding:
             if after is not before:
                 changed[target] = after
         self.changed.update(changed)
+        self.applied.append(inbound)
 
     def _as_stored(self, target: Target) -> Document | None:
         known = self._known.get(target)

@@ -9,12 +9,13 @@ import orjson
 from aiokafka import ConsumerRecord
 
 from crm_events.adapter import AdapterRecord
-from crm_events.envelope import Recorded, UnknownEventError, UnreadableEventError, from_document
+from crm_events.envelope import Recorded, UnknownEventError, UnreadableEventError
 from crm_events.event import Event
 from crm_events.registry import Registry
 from crm_events.topics import INTERACTIONS, MAX_RECORD_BYTES
 from crm_platform import authenticity, kafka
 from crm_platform.authenticity import Authenticator
+from crm_platform.upcasts import read_event
 
 ADAPTER_TOPICS = frozenset({INTERACTIONS.name})
 """Topics that others write: what is malformed there is set aside with its reason, and the records behind it flow."""
@@ -38,7 +39,8 @@ class Link(NamedTuple):
 class Inbound:
     """A record as it was read: its event, or the type that is not handled here, or why it cannot be read.
 
-    `unknown` says that this release has not even heard of the unhandled type.
+    `unknown` says that this release has not even heard of the unhandled type. `given_up` says that an operator has
+    discarded the event.
 
     `key` is the record's key as text. `link` is None where the topic has no chain (an adapter's), and where the record
     does not prove that a relay of ours wrote it.
@@ -51,6 +53,7 @@ class Inbound:
     unhandled: str | None = None
     unknown: bool = False
     refusal: str | None = None
+    given_up: bool = False
 
     @property
     def event_id(self) -> str | None:
@@ -65,12 +68,12 @@ class Inbound:
 
 
 class RecordReader:
-    """Reads records for one consumer, which handles some of the registry's event types."""
+    """Reads records for one consumer, which handles some of the registry's event types, in every version of them."""
 
     def __init__(self, registry: Registry, handled: Iterable[type[Event]], authenticator: Authenticator) -> None:
         self._registry = registry
-        self._handled = {event.type_name() for event in handled}
-        self._handled_families = {_family(name) for name in self._handled}
+        self._handled = frozenset(handled)
+        self._handled_families = {_family(event.type_name()) for event in self._handled}
         self._authenticator = authenticator
 
     def read(self, record: ConsumerRecord) -> Inbound:
@@ -82,14 +85,15 @@ class RecordReader:
             else:
                 link = link_of(record, self._authenticator)
                 type_name = kafka.header(record.headers, "ce_type")
-                if type_name is not None and type_name not in self._handled and self._registry.find(type_name):
+                known = None if type_name is None else self._registry.find(type_name)
+                if known is not None and known not in self._handled:
                     return Inbound(record, key, link, unhandled=type_name)
-                event = from_document(_document(record), self._registry)
+                event = read_event(_document(record), self._registry)
         except UnknownEventError as unknown:
             return self._unknown(Inbound(record, key, link), unknown.type_name)
         except UnreadableEventError as refusal:
             return Inbound(record, key, link, refusal=str(refusal))
-        if event.data.type_name() not in self._handled:
+        if type(event.data) not in self._handled:
             return Inbound(record, key, link, unhandled=event.data.type_name())
         return Inbound(record, key, link, event)
 
@@ -134,7 +138,7 @@ def _adapter_event(record: ConsumerRecord, registry: Registry) -> Recorded[Event
     size = len(record.value or b"")
     if size > MAX_RECORD_BYTES:
         raise UnreadableEventError(f"the record has {size} bytes, over the {MAX_RECORD_BYTES} that are taken")
-    event = from_document(_document(record), registry)
+    event = read_event(_document(record), registry)
     if not isinstance(event.data, AdapterRecord):
         raise UnknownEventError(event.data.type_name())
     return event

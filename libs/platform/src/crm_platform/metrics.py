@@ -32,6 +32,13 @@ RELAY_LAG_SECONDS = Gauge(
 RELAY_STOPPED = Gauge("crm_relay_stopped", "1 while the relay refuses to run or cannot send its next event, else 0.")
 EVENTS_PUBLISHED = Counter("crm_events_published", "Events that Kafka has acknowledged to the relay.", ("topic",))
 
+CHAIN_SIGNED_POSITION = Gauge(
+    "crm_chain_signed_position", "Position of the newest stored event that a signed checkpoint covers."
+)
+CHAIN_UNSIGNED_SECONDS = Gauge(
+    "crm_chain_unsigned_seconds", "How long ago every stored event was last seen covered by a signed checkpoint."
+)
+
 EVENTS_CONSUMED = Counter(
     "crm_events_consumed",
     "Events read by a consumer. outcome: applied, duplicate (already applied), skipped (of a type it does not handle),"
@@ -93,6 +100,12 @@ PARKED_RESOLVED = Counter(
 )
 UNKNOWN_EVENTS = Counter(
     "crm_unknown_events", "Events read of a type that this release does not know.", ("consumer", "topic")
+)
+UPCASTS = Counter(
+    "crm_upcasts",
+    "Events read that were written in an older version, by the type as it was written. At 0, nothing that is read needs"
+    " the steps from that version.",
+    ("event_type",),
 )
 
 ADAPTER_RECORDS_REFUSED = Counter(

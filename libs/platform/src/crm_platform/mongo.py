@@ -180,6 +180,7 @@ _REFUSED = frozenset(
         121,  # DocumentValidationFailure
         171,  # CannotIndexParallelArrays
         10334,  # BSONObjectTooLarge
+        11000,  # DuplicateKey: behind a cursor's guard nobody else can have written it
         17280,  # KeyTooLong
         17419,  # a document that an update makes larger than 16 MB
         17420,  # the same, of a document that an upsert makes

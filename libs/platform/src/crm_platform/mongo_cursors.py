@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from aiokafka import TopicPartition
-from pymongo import InsertOne, ReplaceOne
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from crm_platform.cursor import Cursor, CursorMovedError, Cursors
@@ -56,6 +56,31 @@ class MongoCursors:
     def resolve(self, place: TopicPartition, session: Session) -> None:
         """An operator resolves parked events of the partition: every batch under way there finds its guard failed."""
         blocking(self._collection).update_one({"_id": self._id(place)}, {"$inc": {"resolved": 1}}, session=session)
+
+    async def fence(self, beginnings: Mapping[TopicPartition, int]) -> None:
+        """Whoever writes to these partitions finds the guard failed, also where nothing was written yet.
+
+        `beginnings` are the partitions' first offsets.
+        """
+        await self._collection.bulk_write([self._fence(place, first) for place, first in beginnings.items()])
+
+    def fence_in(self, places: Iterable[TopicPartition], session: Session) -> Cursors:
+        """The same within somebody's transaction, for partitions that have cursors; returns them."""
+        wanted = {self._id(place): place for place in places}
+        blocking(self._collection).update_many(
+            {"_id": {"$in": list(wanted)}}, {"$inc": {"resolved": 1}}, session=session
+        )
+        rows = blocking(self._collection).find({"_id": {"$in": list(wanted)}}, session=session)
+        return {wanted[row["_id"]]: _from_row(row) for row in rows}
+
+    def _fence(self, place: TopicPartition, beginning: int) -> UpdateOne:
+        row = self._to_row(place, Cursor(next_offset=beginning))
+        anew = {name: value for name, value in row.items() if name not in ("_id", "resolved")}
+        return UpdateOne({"_id": row["_id"]}, {"$inc": {"resolved": 1}, "$setOnInsert": anew}, upsert=True)
+
+    async def drop(self) -> None:
+        """Forget every cursor of the consumer."""
+        await self._collection.delete_many({"consumer": self._consumer})
 
     def _to_row(self, place: TopicPartition, cursor: Cursor) -> Row:
         return {

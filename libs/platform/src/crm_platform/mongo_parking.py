@@ -1,5 +1,6 @@
 """Parked events in MongoDB, beside the read models that could not take them (docs/adr/0011)."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -123,6 +124,16 @@ class MongoParking:
         decided = {"discarded_by": actor, "discard_reason": reason, "discarded_at": now}
         blocking(self._discarded).insert_many([{**row, **decided} for row in rows], session=session)
         self._blocking.delete_many({"_id": {"$in": ids}}, session=session)
+
+    async def discarded(self, read_model: str) -> set[tuple[TopicPartition, int]]:
+        """Partition and offset of each event that was given up, in whichever generation of that read model."""
+        whichever = {"consumer": {"$regex": rf"^{re.escape(read_model)}(\.[0-9]+)?$"}}
+        rows = await self._discarded.find(whichever, {"topic": 1, "partition": 1, "offset": 1}).to_list(None)
+        return {(TopicPartition(row["topic"], row["partition"]), row["offset"]) for row in rows}
+
+    async def drop(self) -> None:
+        """Forget what is parked; what was discarded stays on record."""
+        await self._parked.delete_many({"consumer": self._consumer})
 
     def _of(self, topic: str, key: str) -> dict[str, Any]:
         return {"consumer": self._consumer, "topic": topic, "key": key}

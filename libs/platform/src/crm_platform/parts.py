@@ -10,6 +10,8 @@ from crm_events import REGISTRY
 from crm_platform import mongo
 from crm_platform.authenticity import Authenticator
 from crm_platform.backoff import Backoff
+from crm_platform.event_chain.checkpoint import CheckpointKeys
+from crm_platform.event_chain.signer import Signer
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.committer import Committer
 from crm_platform.event_store.recorder import Recorder
@@ -17,6 +19,7 @@ from crm_platform.event_store.store import CommandStore
 from crm_platform.event_store.subject_keys import SubjectKeys
 from crm_platform.key_pool import KafkaKeyPool
 from crm_platform.keyring import Keyring, KeyringFiller
+from crm_platform.live_read_model import LiveReadModel
 from crm_platform.logging import get_logger
 from crm_platform.parking import ParkingLot
 from crm_platform.policy import Policy
@@ -25,7 +28,6 @@ from crm_platform.policy_runner import PolicyRunner
 from crm_platform.projection_parking import ProjectionParking
 from crm_platform.projector import Projector
 from crm_platform.reactions import Reactions
-from crm_platform.read_model import ReadModel
 from crm_platform.relay import Relay
 from crm_platform.runner import Runner
 from crm_platform.sealing import InstallationKey
@@ -56,7 +58,8 @@ class Parts:
         )
         self._applied = {type(p): Wakeup() for p in service.projections}
         self.read_models = {
-            type(p): ReadModel(p, self._database, self._keyring, self._applied[type(p)]) for p in service.projections
+            type(p): LiveReadModel(p, self._database, REGISTRY, self._keyring, self._applied[type(p)])
+            for p in service.projections
         }
         self.parking_lots: dict[str, ParkingLot] = {
             projection.identity: ProjectionParking(
@@ -66,6 +69,7 @@ class Parts:
         }
         self._policy_runners: list[Runner] = []
         self._relays: list[Runner] = []
+        self._signers: list[Runner] = []
         self._key_pools: list[Runner] = []
         self._event_store: EventStore | None = None
         self._command_store: CommandStore | None = None
@@ -89,6 +93,8 @@ class Parts:
         self._command_store.start()
         self._key_pools = [pool]
         self._relays = [Relay(self._event_store, uri, self._bootstrap, topic, self._authenticator)]
+        checkpoint_keys = CheckpointKeys([self._installation])
+        self._signers = [Signer(self._event_store.store, topic.name, checkpoint_keys, settings.checkpoint_seconds)]
         for policy in self._service.policies:
             self._add_policy(policy, self._event_store.store, committer, self._command_store)
         return self._command_store
@@ -118,7 +124,7 @@ class Parts:
     def others(self, *, answers: bool, works: bool) -> list[Runner]:
         """What the readers and the routes stand on."""
         api_runners = self._service.api_runners if answers else ()
-        return [*self._key_pools, *(self._relays if works else ()), *api_runners]
+        return [*self._key_pools, *((*self._relays, *self._signers) if works else ()), *api_runners]
 
     def _projectors(self) -> list[Runner]:
         return [

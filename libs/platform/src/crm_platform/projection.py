@@ -112,12 +112,16 @@ class Projection:
     A large one may inherit from classes that hold the folds of one kind of record each.
 
     `answers` are documents whose id is a stream in which another service answers: a read after a write waits for them.
+
+    `keeps_history` says that the events folded are kept beside the documents, sealed as they are, so that the documents
+    can be folded as of any past moment (docs/adr/0017).
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     topics: ClassVar[tuple[Topic, ...]]
     answers: ClassVar[tuple[type[Document], ...]] = ()
+    keeps_history: ClassVar[bool] = False
     folds: ClassVar[dict[type[Event], list[Fold]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

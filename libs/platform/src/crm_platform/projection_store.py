@@ -1,9 +1,9 @@
 """Where a read model is kept: its documents, its cursors and its parked events, written in one transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import bson
 from aiokafka import TopicPartition
@@ -12,12 +12,15 @@ from pymongo import InsertOne, ReplaceOne
 
 from crm_platform import mongo
 from crm_platform.crash_points import CrashPoint, passing
-from crm_platform.delivery import Progress, Standing
+from crm_platform.delivery import Progress, Standing, deliver
 from crm_platform.folding import Folding, Rows, Target, rows_of
+from crm_platform.generations import Generation
+from crm_platform.history import HISTORY_INDEXES, history_row
+from crm_platform.inbound import Inbound
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.mongo_cursors import MongoCursors
 from crm_platform.mongo_parking import MongoParking
-from crm_platform.projection import Document, Projection
+from crm_platform.projection import Document
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 """Far above what a document should be (16 kB), far below what MongoDB takes (16 MB)."""
@@ -27,26 +30,34 @@ class DocumentRefusedError(Exception):
     """What came of a batch cannot be stored, and trying again will not help. The message holds no values."""
 
 
-RunsTransactions = Callable[[mongo.Work[None]], Awaitable[None]]
+T = TypeVar("T")
+
+
+class RunsTransactions(Protocol):
+    """Runs work in one transaction, and answers what the work does; see `mongo.transacted`."""
+
+    def __call__(self, work: mongo.Work[T], /) -> Awaitable[T]: ...
 
 
 class ProjectionStore:
-    """One read model's collections in the service's database, and how transactions are run there."""
+    """The collections of one generation of a read model, and how transactions are run there."""
 
-    def __init__(self, projection: Projection, database: mongo.Database, transactions: RunsTransactions) -> None:
-        self.projection = projection
+    def __init__(self, generation: Generation, database: mongo.Database, transactions: RunsTransactions) -> None:
+        self.generation = generation
         self._database = database
         self._transactions = transactions
-        self.cursors = MongoCursors(database, projection.identity)
-        self.parking = MongoParking(database, projection.identity)
+        self.cursors = MongoCursors(database, generation.identity)
+        self.parking = MongoParking(database, generation.identity)
 
     async def prepare(self) -> None:
         """Collections and indexes exist before the first transaction."""
         await mongo.ensure_collection(self._database, CURSORS, {"consumer": [("consumer", 1)]})
         await self.parking.prepare()
-        for document in self.projection.documents():
+        for document in self.generation.projection.documents():
             indexes = {"_".join(name for name, _ in index.fields): list(index.fields) for index in document.indexes}
-            await mongo.ensure_collection(self._database, collection_name(self.projection, document), indexes)
+            await mongo.ensure_collection(self._database, self.generation.collection_name(document), indexes)
+        if self.generation.projection.keeps_history:
+            await mongo.ensure_collection(self._database, self.generation.history_name, HISTORY_INDEXES)
 
     async def standing(self, places: Iterable[TopicPartition]) -> Standing:
         """Cursors and parked keys of these partitions. The cursors are read first: whoever changes the parked keys
@@ -73,17 +84,27 @@ class ProjectionStore:
             for row in mongo.blocking(self._collection(kind)).find({"_id": {"$in": ids}}, session=session)
         }
 
-    async def write(self, folding: Folding, progress: Progress) -> None:
-        """Store a batch: documents, parked events and cursors.
+    async def apply(self, inbounds: Sequence[Inbound], standing: Standing, because: str | None = None) -> Progress:
+        """Fold a batch into the documents, and store them with parked events and cursors.
 
-        Raises CursorMovedError, and DocumentRefusedError where a document cannot be stored at all.
+        `because` parks what the batch holds, for that reason. Raises CursorMovedError, and DocumentRefusedError where a
+        document cannot be stored at all.
         """
-        writes = self._writes(folding)
+        folding = Folding(self.generation.projection, inbounds)
+        folding.use(await self.load(folding.targets()))
+        progress = Progress(standing)
+        deliver(inbounds, progress, folding.effect, because)
+        if progress.cursors:
+            await self._store(folding, progress)
+        return progress
+
+    async def _store(self, folding: Folding, progress: Progress) -> None:
+        writes, history = self._writes(folding), self._history(folding)
 
         def work(session: mongo.Session) -> None:
             self.cursors.move(progress.before, progress.cursors, session)
             passing(CrashPoint.PROJECTOR_IN_TRANSACTION)
-            self._write(writes, session)
+            self._write(writes, history, session)
             self.parking.park(progress.parked, datetime.now(UTC), session)
 
         passing(CrashPoint.PROJECTOR_BEFORE_TRANSACTION)
@@ -92,12 +113,12 @@ class ProjectionStore:
 
     def write_documents(self, folding: Folding, session: mongo.Session) -> None:
         """Store what was folded within somebody's transaction; raises DocumentRefusedError."""
-        self._write(self._writes(folding), session)
+        self._write(self._writes(folding), self._history(folding), session)
 
-    async def in_transaction(self, work: mongo.Work[None]) -> None:
+    async def in_transaction(self, work: mongo.Work[T]) -> T:
         """Raises DocumentRefusedError where MongoDB refuses what is written."""
         try:
-            await self._transactions(work)
+            return await self._transactions(work)
         except Exception as failure:
             if mongo.refused(failure):
                 raise DocumentRefusedError(f"MongoDB refuses what came of it: {type(failure).__name__}") from failure
@@ -112,12 +133,22 @@ class ProjectionStore:
             writes.setdefault(target.document, []).append(write)
         return writes
 
-    def _write(self, writes: Mapping[type[Document], Sequence[Any]], session: mongo.Session) -> None:
+    def _history(self, folding: Folding) -> list[mongo.Row]:
+        if not self.generation.projection.keeps_history:
+            return []
+        return [history_row(inbound) for inbound in folding.applied]
+
+    def _write(
+        self, writes: Mapping[type[Document], Sequence[Any]], history: Sequence[mongo.Row], session: mongo.Session
+    ) -> None:
         for kind, operations in writes.items():
             mongo.blocking(self._collection(kind)).bulk_write(operations, ordered=False, session=session)
+        if history:
+            kept = mongo.blocking(self._database[self.generation.history_name])
+            kept.insert_many(history, ordered=False, session=session)
 
     def _collection(self, kind: type[Document]) -> mongo.Collection:
-        return self._database[collection_name(self.projection, kind)]
+        return self._database[self.generation.collection_name(kind)]
 
 
 def _by_kind(targets: Iterable[Target]) -> dict[type[Document], list[str]]:
@@ -125,11 +156,6 @@ def _by_kind(targets: Iterable[Target]) -> dict[type[Document], list[str]]:
     for target in targets:
         found.setdefault(target.document, []).append(target.id)
     return found
-
-
-def collection_name(projection: Projection, document: type[Document]) -> str:
-    """Where a read model keeps its documents of one kind: a new version has collections of its own."""
-    return f"{projection.identity}.{document.collection}"
 
 
 def _encoded(row: dict[str, Any]) -> bytes:

@@ -1,9 +1,8 @@
-"""Questions to a read model: the only way in for queries."""
+"""Questions to one generation of a read model: the only way in for queries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -11,24 +10,22 @@ from aiokafka import TopicPartition
 from bson.codec_options import CodecOptions
 from pydantic import BaseModel
 
+from crm_events.registry import Registry
 from crm_platform import mongo
 from crm_platform.cursor import Cursor, Cursors
-from crm_platform.errors import NotFound, Unavailable
-from crm_platform.folding import from_row
+from crm_platform.errors import NotFound
+from crm_platform.folding import Documents, from_row
+from crm_platform.generations import Generation
+from crm_platform.history import History, Streams
 from crm_platform.http.paging import Page, PageRequest
 from crm_platform.keyring import Keyring
 from crm_platform.mongo_cursors import MongoCursors
-from crm_platform.projection import Document, Projection
-from crm_platform.projection_store import collection_name
+from crm_platform.past import Axis, documents_after, known_at
+from crm_platform.projection import Document
 from crm_platform.sealing import SealedBlock
-from crm_platform.wakeup import Wakeup
 
 D = TypeVar("D", bound=Document)
 B = TypeVar("B", bound=BaseModel)
-
-WAIT_SECONDS = 5.0
-LOOK_AGAIN_SECONDS = 0.02
-"""Another process may keep the read model, so a waiting read looks for itself, too."""
 
 _NAIVE_UTC: CodecOptions[mongo.Row] = CodecOptions(tz_aware=False)
 
@@ -47,22 +44,23 @@ class Freshness:
 
 
 class ReadModel:
-    """The documents that one projection keeps."""
+    """The documents that one generation of a read model keeps, and the events behind them, if it keeps those."""
 
-    def __init__(self, projection: Projection, database: mongo.Database, keyring: Keyring, applied: Wakeup) -> None:
-        self._projection = projection
+    def __init__(self, generation: Generation, database: mongo.Database, registry: Registry, keyring: Keyring) -> None:
+        self.generation = generation
+        self._projection = generation.projection
         self._database = database
         self._keyring = keyring
-        self._applied = applied
-        self._cursors = MongoCursors(database, projection.identity)
-        self._topics = {topic.name for topic in projection.topics}
+        self._cursors = MongoCursors(database, generation.identity)
+        self._topics = {topic.name for topic in self._projection.topics}
+        self.history = History(database[generation.history_name], registry)
 
     def collection(self, document: type[Document]) -> mongo.Collection:
         return self._database[self.collection_name(document)]
 
     def collection_name(self, document: type[Document]) -> str:
         """The name of the documents' collection, for pipelines that join."""
-        return collection_name(self._projection, document)
+        return self.generation.collection_name(document)
 
     async def get(self, document: type[D], id: UUID | str) -> D:  # noqa: A002 - the document's id
         """The document with that id; raises NotFound."""
@@ -113,29 +111,27 @@ class ReadModel:
         """Like `open_all`, each block as the JSON object that was sealed."""
         return await self._keyring.open_all_json(blocks)
 
+    # -- the past
+
+    async def documents_at(self, streams: Streams, at: datetime, axis: Axis) -> Documents:
+        """The documents that these streams had made by then."""
+        kept = await self.history.of_streams(streams)
+        return documents_after(self._projection, known_at(kept, at, axis))
+
     # -- read-your-writes and freshness
 
     async def cursors(self) -> Cursors:
         """How far every partition has been read."""
         return await self._cursors.all()
 
-    async def wait_for(self, positions: Sequence[str]) -> None:
-        """Wait until the read model shows what these CRM-Position tokens speak of; raises Unavailable after 5 s.
+    async def has_seen(self, positions: Sequence[str]) -> bool:
+        """Whether it shows what these CRM-Position tokens speak of.
 
         A token of a topic, or of an answer, that this read model does not follow is no concern of it.
         """
-        deadline = monotonic() + WAIT_SECONDS
-        while not await self._has_seen(positions):
-            if monotonic() > deadline:
-                raise Unavailable(
-                    f"The write that CRM-After names is not visible here within {WAIT_SECONDS:.0f} s; try again."
-                )
-            await self._applied.wait(LOOK_AGAIN_SECONDS)
-
-    async def _has_seen(self, positions: Sequence[str]) -> bool:
         places, answers = _parsed(positions)
         mine = {place: position for place, position in places.items() if place.topic in self._topics}
-        cursors = await self._cursors.load(mine)
+        cursors = await self._cursors.load(mine) if mine else {}
         if any(cursors.get(place, Cursor()).position < position for place, position in mine.items()):
             return False
         for stream, version in answers:

@@ -2,25 +2,32 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.middleware import Middleware
 
 from crm_events.event import Event
 from crm_events.topics import TOPICS, Topic, context_topic
+from crm_platform.event_chain import job as chain
 from crm_platform.http.app import release
 from crm_platform.logging import configure_logging
 from crm_platform.policy import Policy
 from crm_platform.process import Process
 from crm_platform.projection import Projection
+from crm_platform.rebuild.job import JOBS, add_jobs, run_job
 from crm_platform.runner import Runner
 from crm_platform.server import run
 from crm_platform.settings import ServiceSettings
 from crm_platform.tracing import configure_tracing, stop_tracing
 
-ROLES = ("api", "worker", "all")
+ROLES = {
+    "api": "answer HTTP",
+    "worker": "relay, project and react",
+    "all": "do both in one process",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +60,28 @@ class Service:
     middleware: Sequence[Middleware] = ()
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
-        """Run in the role that the command line names, until SIGTERM."""
-        parser = argparse.ArgumentParser(prog=f"python -m crm_{self.name}", description=self.__doc__)
-        parser.add_argument("role", choices=ROLES, help="api answers HTTP, worker relays and projects, all does both")
-        role = parser.parse_args(sys.argv[1:] if arguments is None else arguments).role
+        """Run in the role that the command line names: until SIGTERM, or to the end of a job."""
+        asked = self._parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         configure_logging(self.name, release(), self.settings.log_level)
+        if asked.role == chain.ROLE:
+            log = self.events.topic.name if self.events else None
+            sys.exit(chain.verify_chain(log, self.settings, asked.kept))
         configure_tracing(self.name, release(), self.settings)
         try:
-            run(Process(self, answers=role in ("api", "all"), works=role in ("worker", "all")).run())
+            run(self._work(asked))
         finally:
             stop_tracing()
 
+    def _parser(self) -> argparse.ArgumentParser:
+        parser = argparse.ArgumentParser(prog=f"python -m crm_{self.name}")
+        roles = parser.add_subparsers(dest="role", required=True, metavar="ROLE")
+        for role, does in ROLES.items():
+            roles.add_parser(role, help=does)
+        add_jobs(roles)
+        chain.add_verify_chain(roles)
+        return parser
 
-__all__ = ["EventStoreDefinition", "Runner", "Service"]
+    def _work(self, asked: argparse.Namespace) -> Coroutine[Any, Any, None]:
+        if asked.role in JOBS:
+            return run_job(asked, self.settings, self.name, self.projections)
+        return Process(self, answers=asked.role in ("api", "all"), works=asked.role in ("worker", "all")).run()

@@ -76,6 +76,9 @@ class ServiceSettings(BaseSettings):
     installation_key: SecretKey
     cursor_key: SecretKey
 
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """How often a service that stores events signs what was appended."""
+
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
     """The longest request body, unless a route accepts more."""
     requests_in_work: Annotated[int, Field(ge=1)] = 512

@@ -13,7 +13,7 @@ from crm_events.event import Event, Sealed
 from crm_platform.aggregate import Aggregate
 from crm_platform.errors import Refusal
 from crm_platform.projection import Document, Place, Projection
-from crm_platform.work import History, Staging, UnitOfWork
+from crm_platform.work import Staging, StoredStream, UnitOfWork
 
 A = TypeVar("A", bound=Aggregate)
 E = TypeVar("E", bound=Event)
@@ -100,9 +100,9 @@ class Desk:
         }
         self.queries: list[set[UUID]] = []
 
-        def load(streams: Iterable[UUID]) -> Mapping[UUID, History]:
+        def load(streams: Iterable[UUID]) -> Mapping[UUID, StoredStream]:
             self.queries.append(set(streams))
-            return {stream: list(stored[stream]) for stream in self.queries[-1] if stream in stored}
+            return {stream: StoredStream(list(stored[stream]), b"") for stream in self.queries[-1] if stream in stored}
 
         self.staging = Staging(load, "/test")
         self.work = self.new_work(target, if_match)

@@ -6,7 +6,7 @@ one leaves nothing behind.
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -21,13 +21,21 @@ B = TypeVar("B", bound=BaseModel)
 
 History = list[Recorded[Event]]
 
+
+class StoredStream(NamedTuple):
+    """A stream as it is stored: its events in order, and the bytes of the last one."""
+
+    history: History
+    last_state: bytes
+
+
 CLOCK_SKEW = timedelta(minutes=5)
 """So far may a client's clock be ahead of ours."""
 
 
 class StreamLoader(Protocol):
-    def __call__(self, streams: Iterable[UUID]) -> Mapping[UUID, History]:
-        """The recorded events of each stream that exists, in order."""
+    def __call__(self, streams: Iterable[UUID]) -> Mapping[UUID, StoredStream]:
+        """Each stream that exists."""
         ...
 
 
@@ -44,6 +52,7 @@ class Staging:
         self._load = load
         self._source = source
         self._histories: dict[UUID, History] = {}
+        self._last_states: dict[UUID, bytes] = {}
         self._aggregates: dict[UUID, dict[type[Aggregate], Aggregate]] = {}
         self.staged: History = []
 
@@ -52,7 +61,12 @@ class Staging:
         wanted = {stream for stream in streams if stream not in self._histories}
         if wanted:
             found = self._load(wanted)
-            self._histories.update({stream: found.get(stream, []) for stream in wanted})
+            self._histories.update({stream: found[stream].history if stream in found else [] for stream in wanted})
+            self._last_states.update({stream: stored.last_state for stream, stored in found.items()})
+
+    def last_state(self, stream: UUID) -> bytes | None:
+        """The bytes of the stream's last event that is stored; None where none is."""
+        return self._last_states.get(stream)
 
     def aggregate(self, kind: type[A], stream: UUID) -> A:
         """The stream as an aggregate of that kind; a stream of another kind shows as one that does not exist."""

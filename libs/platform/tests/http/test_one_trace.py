@@ -25,6 +25,7 @@ from crm_events.topics import Topic
 from crm_platform import kafka, mongo
 from crm_platform.auth import Role
 from crm_platform.authenticity import Authenticator
+from crm_platform.generations import Generation
 from crm_platform.health import Health
 from crm_platform.http.app import create_app
 from crm_platform.http.commands import CommandSender, Written, command_sender, names_one
@@ -32,7 +33,6 @@ from crm_platform.keyring import Keyring
 from crm_platform.policy import Policy, when
 from crm_platform.policy_runner import PolicyRunner
 from crm_platform.projection import Projection
-from crm_platform.projection_store import collection_name
 from crm_platform.projector import Projector
 from crm_platform.reactions import Reactions
 from crm_platform.relay import Relay
@@ -126,7 +126,7 @@ class Story:
         return [orjson.loads(row["state"]) for row in self.shop.stored()]
 
     async def rows(self, projection: Projection) -> int:
-        return await self._database[collection_name(projection, PurchaseRow)].count_documents({})
+        return await self._database[Generation(projection).collection_name(PurchaseRow)].count_documents({})
 
     async def published_contexts(self) -> list[str | None]:
         return [kafka.header(r.headers, "traceparent") for r in await records_of(self._bootstrap, self.topic)]

@@ -34,7 +34,7 @@ COUNTED: dict[type[Event], Metric] = {
     TicketResolved: Metric.TICKETS_RESOLVED,
     EngagementRecorded: Metric.ENGAGEMENTS,
 }
-COUNTED_TYPES = frozenset(event.type_name().encode() for event in COUNTED)
+COUNTED_TYPES = frozenset(name.encode() for event in COUNTED for name in (*event.older_type_names(), event.type_name()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,3 +165,79 @@ class CustomerView(TypedDict):
     totals: TotalsAnswer
     complete: bool
     freshness: dict[str, SectionFreshness]
+
+
+class CauseAnswer(TypedDict):
+    """What led to an event: another event, whose `type` is given, or a command, whose type is null."""
+
+    id: str
+    type: str | None
+
+
+class FieldChange(TypedDict):
+    """A field of a record, as `stage`, or of a personal block, as `profile.name`; null: absent, or erased."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class ChangedRecord(TypedDict):
+    """`record` names a kind of record, such as `leads`; `id` the one that changed."""
+
+    record: str
+    id: str
+    fields: list[FieldChange]
+
+
+class HistoryItem(TypedDict):
+    """One event about the customer, and what it changed.
+
+    `actor` is who did it, `cause` what it follows from, `correlation` the story that it belongs to.
+    """
+
+    id: str
+    type: str
+    recorded_at: datetime
+    occurred_at: datetime
+    actor: str
+    cause: CauseAnswer
+    correlation: str
+    stream: str
+    sequence: int
+    changed: list[ChangedRecord]
+
+
+class History(TypedDict):
+    """Newest first, by when it was recorded. `next` is the cursor of the page after this one, null on the last page."""
+
+    items: list[HistoryItem]
+    next: str | None
+
+
+class TracedEvent(TypedDict):
+    """An event without its content. `cause` is the id of the event or command that led to it."""
+
+    id: str
+    type: str
+    stream: str
+    sequence: int
+    recorded_at: datetime
+    occurred_at: datetime
+    actor: str
+    cause: str
+    correlation: str
+
+
+class BlastRadius(TypedDict):
+    """`causes` led to the event, the first one first; `effects` followed from it, as they were recorded.
+
+    `customers` are the contacts whose view shows the event or an effect. `complete` is false where the story is too
+    long to be shown whole.
+    """
+
+    event: TracedEvent
+    causes: list[TracedEvent]
+    effects: list[TracedEvent]
+    customers: list[str]
+    complete: bool

@@ -4,6 +4,7 @@ from starlette.middleware import Middleware
 
 from crm_gateway.api.customers import customer_routes
 from crm_gateway.api.description import description_routes
+from crm_gateway.api.events import event_routes
 from crm_gateway.api.interactions import interaction_routes
 from crm_gateway.api.parked import parked_routes
 from crm_gateway.api.proxy import proxy_routes
@@ -33,6 +34,7 @@ def compose() -> Service:
         api_runners=(services, interactions, sources),
         routers=(
             customer_routes(indexer, sources, settings.cursor_key.get_secret_value()),
+            event_routes(),
             interaction_routes(interactions, ByteBudget(settings.interaction_bytes_in_work)),
             description_routes(PlatformDescription(services)),
             parked_routes(services),

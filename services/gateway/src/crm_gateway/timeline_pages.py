@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from crm_gateway.answers import Timeline, TimelineItem
-from crm_gateway.queries import TimelinePosition
+from crm_gateway.queries.selection import TimelinePosition
 from crm_platform.http.paging import CursorSigner
 
 

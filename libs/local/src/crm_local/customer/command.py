@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -33,16 +33,24 @@ class Question:
     path: str = _CUSTOMERS
     parameters: dict[str, str] = field(default_factory=dict)
 
+    def at(self, moment: str) -> "Question":
+        """The same question about a past moment."""
+        return replace(self, words=f"{self.words} at {moment}", parameters={**self.parameters, "at": moment})
+
 
 def customer(
     who: Annotated[str, typer.Argument(help="A contact's id, e-mail address, phone number or handle.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs: the answer as the gateway gave it.")] = False,
+    at: Annotated[
+        str | None, typer.Option(help="As it was at this moment, such as 2026-03-02T09:30:00Z: what was known then.")
+    ] = None,
 ) -> None:
     """Show the single customer view: who it is, what is open, and what happened, newest first.
 
     Exits with 1 if nobody is known by that.
     """
-    answer = asyncio.run(_ask(question(who)))
+    asked = question(who)
+    answer = asyncio.run(_ask(asked if at is None else asked.at(at)))
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:

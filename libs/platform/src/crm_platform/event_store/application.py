@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
+from operator import attrgetter
 from typing import ClassVar
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from crm_events.registry import Registry
 from crm_platform.event_store.connections import bound
 from crm_platform.event_store.mapper import CloudEventsMapper
 from crm_platform.event_store.recorder import Recorder
-from crm_platform.work import History
+from crm_platform.work import StoredStream
 
 LOCK_TIMEOUT_SECONDS = 3
 IDLE_IN_TRANSACTION_SECONDS = 3
@@ -63,14 +64,18 @@ class EventStore(Application[UUID]):
         assert isinstance(recorder, Recorder)  # noqa: S101 - the factory was told so
         return recorder
 
-    def write(self, recorded: Recorded[Event]) -> StoredEvent:
-        """The row of an event; its personal block is sealed by now."""
-        return self._events.to_stored_event(recorded)
+    def write(self, recorded: Recorded[Event], previous: bytes | None = None) -> StoredEvent:
+        """The row of an event; its personal block is sealed by now. `previous` is the state of the row before it."""
+        return self._events.written(recorded, previous)
 
-    def histories(self, streams: Iterable[UUID]) -> Mapping[UUID, History]:
+    def histories(self, streams: Iterable[UUID]) -> Mapping[UUID, StoredStream]:
         """The events of many streams in one query; a stream without events is absent."""
-        events = (self._events.read(row.state) for row in self.store.select_streams(streams))
-        return {stream: list(history) for stream, history in groupby(events, key=lambda r: r.subject)}
+        by_stream = groupby(self.store.select_streams(streams), key=attrgetter("originator_id"))
+        return {stream: self._read(rows) for stream, rows in by_stream}
+
+    def _read(self, rows: Iterable[StoredEvent]) -> StoredStream:
+        states = [row.state for row in rows]
+        return StoredStream([self._events.read(state) for state in states], states[-1])
 
 
 def _connection(uri: str) -> dict[str, str]:

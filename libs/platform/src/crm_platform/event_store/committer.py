@@ -262,7 +262,7 @@ class Committer:
         after: Callable[[Sequence[int]], Iterable[Statement]] = lambda _positions: (),
     ) -> None:
         """Seal and store what is staged. Writing nothing at all costs no transaction."""
-        sealing = self._seal(staging.staged)
+        sealing = self._seal(staging)
         assignment = (self._keys.assignment(sealing.assigned),) if sealing.assigned else ()
 
         def statements(positions: Sequence[int]) -> Iterable[Statement]:
@@ -284,15 +284,20 @@ class Committer:
         for name, count in Counter(type(recorded.data).__name__ for recorded in staging.staged).items():
             EVENTS_APPENDED.labels(event_type=name).inc(count)
 
-    def _seal(self, staged: Sequence[Recorded[Event]]) -> _Sealing:
+    def _seal(self, staging: Staging) -> _Sealing:
+        """The rows of what is staged: sealed, then linked to the event before, so that links are over ciphertext."""
+        staged = staging.staged
         subjects = {r.data.data_subject(r.subject) for r in staged if r.data.personal is not None}
         # Whose own stream begins here has no key yet: no fact about a person is stored before the person's first.
         known = subjects - {r.subject for r in staged if r.sequence == 1}
         keys = self._keys.known(known) if known else {}
         sealing = _Sealing([], self._assigned(staged, subjects - keys.keys()))
         keys |= sealing.assigned
+        last: dict[UUID, bytes] = {}
         for index, recorded in enumerate(staged):
-            stored = self._store.write(_sealed(recorded, keys))
+            previous = last.get(recorded.subject) or staging.last_state(recorded.subject)
+            stored = self._store.write(_sealed(recorded, keys), previous)
+            last[recorded.subject] = stored.state
             if len(stored.state) > MAX_STORED_EVENT_BYTES:
                 self._keys.back(sealing.assigned)
                 size = f"It would store an event of {len(stored.state)} bytes; {MAX_STORED_EVENT_BYTES} are taken."

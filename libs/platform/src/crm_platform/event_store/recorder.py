@@ -37,6 +37,10 @@ TABLES = (
         subject uuid PRIMARY KEY, key uuid NOT NULL UNIQUE, wrapped bytea NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS relay_checkpoint (
         relay text PRIMARY KEY, position bigint NOT NULL, partitions jsonb NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS event_checkpoints (
+        number bigint PRIMARY KEY, after_position bigint NOT NULL, position bigint NOT NULL, entries bytea NOT NULL,
+        previous bytea NOT NULL, signed_at timestamptz NOT NULL, public_key bytea NOT NULL,
+        signature bytea NOT NULL)""",
 )
 
 

@@ -9,6 +9,7 @@ from crm_platform.auth import Guard, Role
 from crm_platform.errors import Malformed
 from crm_platform.http.connected import connected
 from crm_platform.http.paging import Page, PageRequest, Paging
+from crm_platform.live_read_model import LiveReadModel
 from crm_platform.projection import Projection
 from crm_platform.read_model import ReadModel
 
@@ -44,11 +45,11 @@ class ReadGuard(Guard):
 
     async def __call__(self, request: Request) -> ReadModel:
         await self.actor(request)
-        positions = positions_after(request)
-        model: ReadModel = connected(request.app.state.read_models.get(self._projection))
-        if positions:
-            await model.wait_for(positions)
-        return model
+        return await self._live(request).after(positions_after(request))
+
+    def _live(self, request: Request) -> LiveReadModel:
+        live: LiveReadModel = connected(request.app.state.read_models.get(self._projection))
+        return live
 
 
 def read_model(projection: type[Projection], *roles: Role) -> ReadGuard:

@@ -27,5 +27,6 @@ class Customers(
     needs another one to be there: any interleaving of the topics leads to the same records (docs/adr/0004).
     """
 
-    name, version, topics = "gateway.customers", 1, (CONTACTS, SALES, SERVICE, MARKETING)
+    name, version, topics = "gateway.customers", 2, (CONTACTS, SALES, SERVICE, MARKETING)
     answers = (TimelineEntry, PartyLink, CustomerProfile)
+    keeps_history = True

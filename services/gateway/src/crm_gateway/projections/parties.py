@@ -11,7 +11,7 @@ class PartyLink(Document, frozen=True, kw_only=True):
     """Contacts' answer for one lead or ticket: its contact, or why there is none. `cause` is "lead" or "ticket"."""
 
     collection = "party_links"
-    indexes = (Index("contact_id", "-answered_at", "-_id"),)
+    indexes = (Index("contact_id", "-answered_at", "-_id"), Index("cause_id"))
 
     cause: str
     cause_id: str

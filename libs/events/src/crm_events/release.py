@@ -1,0 +1,67 @@
+"""Writes the JSON Schemas of today's events: `python -m crm_events.release`.
+
+A schema that was released is overwritten only by one that everybody out there survives (docs/adr/0014).
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from crm_events import EVENTS
+from crm_events.compatibility import incompatible_changes, unreadable_blocks
+from crm_events.event import Event
+from crm_events.schemas import Schema, schema_for, schema_of, schemas, text_of
+
+FOLDER = Path(__file__).parent / "released"
+ADVICE = (
+    "A released event is not changed like that. Make a new version of it, with an upcaster:\n"
+    '"Change an event" in docs/adding-an-event.md.'
+)
+
+
+def released() -> dict[str, Schema]:
+    """Every released schema, by type name."""
+    return {name: schema for name in schemas() if (schema := schema_of(name)) is not None}
+
+
+def refusals(events: Iterable[type[Event]], before: Mapping[str, Schema]) -> list[str]:
+    """Why today's events may not be released over those of `before`; empty if they may."""
+    events = tuple(events)
+    return [*(reason for event in events for reason in _of_event(event, before)), *_unread(events, before)]
+
+
+def told(reasons: Iterable[str]) -> str:
+    """The refusal, and what to do instead."""
+    return "\n".join((*reasons, ADVICE))
+
+
+def _of_event(event: type[Event], before: Mapping[str, Schema]) -> Iterator[str]:
+    name, today = event.type_name(), schema_for(event)
+    if name in before:
+        yield from (f"{name}: {change}" for change in incompatible_changes(before[name], today))
+    for older in event.older_type_names():
+        if older not in before:
+            yield f"{older}: {event.__name__} has an upcaster from it, but it was never released"
+        else:
+            yield from (f"{older}: {change}" for change in unreadable_blocks(before[older], today))
+
+
+def _unread(events: Iterable[type[Event]], before: Mapping[str, Schema]) -> Iterator[str]:
+    read = {name for event in events for name in (*event.older_type_names(), event.type_name())}
+    for name in sorted(before.keys() - read):
+        yield f"{name}: it was released, and no class reads it any more"
+
+
+def main() -> int:
+    """Exit 0 when the schemas are written, 1 with every reason when one may not be."""
+    reasons = refusals(EVENTS, released())
+    if reasons:
+        sys.stderr.write(told(reasons) + "\n")
+        return 1
+    for event in EVENTS:
+        (FOLDER / f"{event.type_name()}.json").write_text(text_of(schema_for(event)), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
