@@ -6,21 +6,25 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 
 from crm_events import REGISTRY
 from crm_events.topics import Topic
-from crm_platform import mongo
+from crm_platform import kafka, mongo
 from crm_platform.authenticity import Authenticator
 from crm_platform.delivery import Progress
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.committer import Committer
 from crm_platform.event_store.store import CommandStore
 from crm_platform.event_store.subject_keys import SubjectKeys
+from crm_platform.generations import Generation
 from crm_platform.inbound import RecordReader
 from crm_platform.key_pool import KafkaKeyPool
+from crm_platform.mongo_transactions import Transactions
 from crm_platform.projection import Projection
+from crm_platform.projection_store import ProjectionStore
 from crm_platform.projector import Projector
+from crm_platform.rebuild.filler import Filler, Offsets, filler
 from crm_platform.relay import Relay
 from crm_platform.sealing import InstallationKey
 from crm_platform.service import EventStoreDefinition
@@ -65,6 +69,23 @@ def relay(store: EventStore, postgres_uri: str, bootstrap: str, topic: Topic) ->
 
 def reader(projection: Projection) -> RecordReader:
     return RecordReader(REGISTRY, projection.folds, AUTHENTICATOR)
+
+
+@asynccontextmanager
+async def filling(projection: Projection, database: mongo.Database, bootstrap: str) -> AsyncIterator[Filler]:
+    """What fills a read model anew, from the beginning of its topics."""
+    transactions = Transactions(database, "bench")
+    store = ProjectionStore(Generation(projection), database, transactions.run)
+    await store.prepare()
+    async with filler(store, reader(projection), bootstrap) as started:
+        yield started
+
+
+async def end_offsets(bootstrap: str, topic: Topic) -> Offsets:
+    """Where the topic's partitions end."""
+    async with kafka.reader(bootstrap) as client:
+        ends = await kafka.end_offsets(client, topic.name, topic.partitions)
+    return {TopicPartition(topic.name, partition): end for partition, end in ends.items()}
 
 
 class TimedProjector(Projector):

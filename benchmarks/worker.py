@@ -3,7 +3,6 @@
 A process of its own, so that its memory is its own. It answers with what it did and the memory that it took on the way.
 """
 
-import asyncio
 import sys
 import time
 from typing import NamedTuple
@@ -18,10 +17,10 @@ from benchmarks.site import Site
 from benchmarks.tickets import tickets_from
 from crm_events.topics import Topic
 from crm_platform import mongo
+from crm_platform.rebuild.filler import Offsets
 from crm_platform.server import run
 
 DATABASE = "bench_rebuild"
-_POLL = 0.02
 _SETTLED = 0.2
 
 
@@ -55,21 +54,33 @@ async def rebuild(site: Site, topic: Topic, number: int, records: int) -> tuple[
         return Run(rebuilt.events, rebuilt.seconds, servers.seconds() + rebuilt.cpu_seconds), rebuilt
 
 
+class _Watch:
+    """Hears how far the filling is, and how much memory it takes."""
+
+    def __init__(self, records: int) -> None:
+        self._records = records
+        self._process = psutil.Process()
+        self.settled = self.most = self.filled = 0
+
+    async def look(self, offsets: Offsets) -> None:
+        self.filled = sum(offsets.values())
+        self.most = max(self.most, self._process.memory_info().rss)
+        if self.filled <= _SETTLED * self._records:
+            self.settled = self.most
+
+
 async def _rebuild(mongodb_uri: str, bootstrap: str, topic: str, number: int, records: int) -> Rebuilt:
     client = mongo.connect(mongodb_uri)
-    projection = tickets_from(Topic(topic), number)
-    projector = parts.TimedProjector(projection, mongo.database(client, DATABASE), bootstrap)
-    running = asyncio.create_task(projector.run())
-    process, settled, most = psutil.Process(), 0, 0
-    while projector.records < records and not running.done():
-        most = max(most, process.memory_info().rss)
-        if projector.records <= _SETTLED * records:
-            settled = most
-        await asyncio.sleep(_POLL)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    watch = _Watch(records)
+    async with parts.filling(
+        tickets_from(Topic(topic), number), mongo.database(client, DATABASE), bootstrap
+    ) as filling:
+        goals = await parts.end_offsets(bootstrap, Topic(topic))
+        began = time.perf_counter()
+        await filling.fill(goals, watch.look)
+        seconds = time.perf_counter() - began
     client.close()
-    return Rebuilt(projector.records, projector.seconds, time.process_time(), settled, most)
+    return Rebuilt(watch.filled, seconds, time.process_time(), watch.settled, watch.most)
 
 
 async def _told(mongodb_uri: str, bootstrap: str, topic: str, number: int, records: int) -> None:

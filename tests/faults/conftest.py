@@ -1,5 +1,6 @@
 """The fault suite: one running platform, broken in every way that the rows name, and a table in the end."""
 
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,9 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 
 from tests.faults.rig import Rig  # noqa: E402 - found beside the integration tests' words
 from tests.faults.table import Table  # noqa: E402
+
+# Brokers are killed on purpose here: what its clients say of it would bury what a failed row says.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 SEED = int(os.environ.get("CRM_FAULTS_SEED", "20261122"))
 

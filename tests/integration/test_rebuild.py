@@ -1,38 +1,15 @@
 """Operators rebuild, verify and go back from the command line, while people write and read."""
 
 import asyncio
-import os
-import sys
-from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
 import pytest
+from command_line import crm_command
 from door import Door, eventually
 from ledger import READ_MODELS
 
 NAMES = [projection.name for _, projection in READ_MODELS]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    output: str
-    errors: str
-
-
-async def _crm(crm: Door, *arguments: str) -> Outcome:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "crm_local",
-        *arguments,
-        env={**os.environ, "CRM_LOCAL_DIR": str(crm.stack.folder.root), "COLUMNS": "200"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(), 120)
-    return Outcome(process.returncode or 0, output.decode(), errors.decode())
 
 
 class People:
@@ -60,7 +37,7 @@ async def _went_on(people: People, since: int, working: "asyncio.Task[None]") ->
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_each_read_model_equals_an_independent_fold_of_the_log(crm: Door, name: str) -> None:
-    outcome = await _crm(crm, "verify", name)
+    outcome = await crm_command(crm.stack, "verify", name)
     assert outcome.code == 0, outcome
     assert "none differs" in outcome.output
 
@@ -75,7 +52,7 @@ async def test_people_notice_nothing_of_a_rebuild_and_of_going_back(crm: Door, n
         (("--drop",), "is dropped"),
     ):
         before = people.leads
-        outcome = await _crm(crm, "rebuild", name, *options)
+        outcome = await crm_command(crm.stack, "rebuild", name, *options)
         assert outcome.code == 0, outcome
         assert says in outcome.output
         await eventually(partial(_went_on, people, before, working), "people work on")
@@ -94,6 +71,6 @@ async def test_what_cannot_be_rebuilt_is_refused_with_its_reason(crm: Door) -> N
         (("rebuild", "sales.leads", "--drop", "--abandon"), "one at a time"),
         (("verify", "sales.nothing"), "it has sales.leads, sales.opportunities"),
     ):
-        outcome = await _crm(crm, *arguments)
+        outcome = await crm_command(crm.stack, *arguments)
         assert outcome.code == 1, (arguments, outcome)
         assert says in outcome.errors, (arguments, outcome)

@@ -28,6 +28,9 @@ class CrashPoint(StrEnum):
     POLICY_DECIDED = "policy.decided"
     POLICY_AFTER_COMMIT = "policy.after-commit"
     KEYRING_AFTER_COMMIT = "keyring.after-commit"
+    REBUILD_FILLED = "rebuild.filled"
+    REBUILD_STILL = "rebuild.still"
+    REBUILD_SWITCHED = "rebuild.switched"
 
 
 def _told(setting: str) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from crm_platform import kafka
 from crm_platform.consumer import BATCH_RECORDS, POLL_MILLISECONDS
+from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.cursor import Cursor
 from crm_platform.delivery import Standing, place_of
 from crm_platform.inbound import Inbound, RecordReader
@@ -92,6 +93,7 @@ class Filler:
     async def _apply(self, records: Sequence[ConsumerRecord], because: str | None = None) -> None:
         progress = await self._store.apply([self._read(record) for record in records], self._standing, because)
         self._standing.advance(progress)
+        passing(CrashPoint.REBUILD_FILLED)
 
     def _read(self, record: ConsumerRecord) -> Inbound:
         inbound = self._reader.read(record)

@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from crm_events.registry import Registry
 from crm_platform import mongo
 from crm_platform.authenticity import Authenticator
+from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.cursor import CursorMovedError
 from crm_platform.generations import FREEZE_SECONDS, LEASE_SECONDS, Generation, Generations
 from crm_platform.inbound import RecordReader
@@ -176,6 +177,7 @@ class Rebuilding:
         await self._generations.freeze()
         try:
             await (await self._live()).cursors.fence(filling.beginnings)
+            passing(CrashPoint.REBUILD_STILL)
             goals = await self._goals(filling)
             async with asyncio.timeout(STILL_SECONDS):
                 await filling.fill(goals, _nobody_listens)
@@ -249,6 +251,7 @@ class Rebuilding:
             self._generations.switch(live.generation, built.generation, session)
 
         await self._transactions.run(work)
+        passing(CrashPoint.REBUILD_SWITCHED)
         # Readers may go by the row as it was for so long yet: until then nobody writes, and they see the same.
         await self._generations.freeze()
         await asyncio.sleep(LEASE_SECONDS * 1.5)
