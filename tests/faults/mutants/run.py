@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from compileall import compile_dir
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 from tests.faults.mutants.catalogue import MUTANTS, Mutant
 
@@ -62,6 +64,8 @@ class _Tree:
         for name in COPIED:
             source, copy = ROOT / name, folder / name
             shutil.copytree(source, copy, ignore=ignored) if source.is_dir() else shutil.copy2(source, copy)
+        # Checked by content: a file's time would not tell a mutant from what stood there in the same second.
+        compile_dir(folder, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
     def catches(self, mutant: Mutant) -> bool:
         file = self._folder / mutant.file
@@ -98,7 +102,7 @@ class _Tree:
             *rows,
         ]
         return subprocess.run(
-            [*command, *rows],
+            command,
             cwd=self._folder,
             env=environment,
             stdout=subprocess.PIPE,
