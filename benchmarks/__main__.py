@@ -1,10 +1,14 @@
-"""`make bench`: measures rows R1 to R8 (or those that are named), and brings the table of results up to date."""
+"""`make bench`: measures rows R1 to R8, or those that are named (R9 only so), and keeps the table of results."""
 
 import argparse
 import asyncio
+import os
+import runpy
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from benchmarks import (
@@ -16,6 +20,7 @@ from benchmarks import (
     r5_latency,
     r6_customer_view,
     r7_rebuild,
+    r9_live_rebuild,
 )
 from benchmarks.progress import say
 from benchmarks.results import TABLE, Figure, missed, write
@@ -30,9 +35,11 @@ class Row(NamedTuple):
     names: tuple[str, ...]
     measure: Callable[[Site], Awaitable[Sequence[Figure]]]
     parts: tuple[str, ...]
+    only_if_named: bool = False
 
 
 INFRASTRUCTURE = ("infrastructure",)
+UNSEALED = Path(__file__).parent / "unsealed"
 ROW_SECONDS = 20 * 60
 ROWS = (
     Row(("R1",), r1_commands.measure, INFRASTRUCTURE),
@@ -42,18 +49,33 @@ ROWS = (
     Row(("R4",), r4_interactions.measure, PLATFORM),
     Row(("R5",), r5_latency.measure, PLATFORM),
     Row(("R6",), r6_customer_view.measure, PLATFORM),
+    Row(("R9",), r9_live_rebuild.measure, PLATFORM, only_if_named=True),
 )
 NAMES = tuple(sorted(name for row in ROWS for name in row.names))
 
 
-def _chosen(arguments: Sequence[str]) -> list[Row]:
+def _chosen(arguments: Sequence[str]) -> tuple[list[Row], bool]:
+    """The rows to measure, and whether without sealing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which of {', '.join(NAMES)}; all if none is named")
-    wanted = parser.parse_args(arguments).rows or NAMES
+    parser.add_argument("--unsealed", action="store_true", help="leave personal data unsealed, to see what that costs")
+    asked = parser.parse_args(arguments)
+    wanted = asked.rows or [name for row in ROWS if not row.only_if_named for name in row.names]
     unknown = set(wanted) - set(NAMES)
     if unknown:
         parser.error(f"there is no row {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
-    return [row for row in ROWS if not set(wanted).isdisjoint(row.names)]
+    return [row for row in ROWS if not set(wanted).isdisjoint(row.names)], asked.unsealed
+
+
+def _unseal() -> None:
+    """This process, and every one that it starts, seals nothing from now on."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(UNSEALED), *filter(None, [os.environ.get("PYTHONPATH")])])
+    runpy.run_path(str(UNSEALED / "sitecustomize.py"))
+
+
+def _without_sealing(figure: Figure) -> Figure:
+    """The figure under a name of its own; it has no target."""
+    return replace(figure, id=f"{figure.id}_unsealed", measure=f"{figure.measure}; nothing sealed", target=None)
 
 
 def _by_parts(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
@@ -62,7 +84,7 @@ def _by_parts(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], list[Row]]
         yield parts, [row for row in rows if row.parts == parts]
 
 
-def _measure(rows: Sequence[Row]) -> list[str]:
+def _measure(rows: Sequence[Row], *, unsealed: bool) -> list[str]:
     """Measure the rows, and write down each as soon as it is known; returns the table."""
     table: list[str] = []
     for parts, together in _by_parts(rows):
@@ -71,14 +93,16 @@ def _measure(rows: Sequence[Row]) -> list[str]:
             site = Site(stack)
             for row in together:
                 say(f"{' and '.join(row.names)}")
-                run(_measured(row, site, table))
+                run(_measured(row, site, table, unsealed=unsealed))
     return table
 
 
-async def _measured(row: Row, site: Site, table: list[str]) -> None:
+async def _measured(row: Row, site: Site, table: list[str], *, unsealed: bool) -> None:
     """Bring the table up to date with a row. Raises TimeoutError where something waited for never comes."""
     async with asyncio.timeout(ROW_SECONDS):
         figures = await row.measure(site)
+    if unsealed:
+        figures = [_without_sealing(figure) for figure in figures]
     table[:] = write(figures, await machine.describe(site.addresses))
 
 
@@ -87,10 +111,12 @@ def _interrupted(*_: object) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    rows = _chosen(arguments)
+    rows, unsealed = _chosen(arguments)
+    if unsealed:
+        _unseal()
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        table = _measure(rows)
+        table = _measure(rows, unsealed=unsealed)
     except KeyboardInterrupt:
         say("interrupted; what was measured until now is in the table")
         return 130

@@ -19,6 +19,8 @@ def test_secrets_are_closed_to_others(folder: StateFolder) -> None:
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert {file.name for file in files} == {
         "crm_installation_key",
+        "crm_accepted_installation_keys",
+        "crm_former_installation_proofs",
         "crm_identifier_pepper",
         "crm_cursor_key",
         "password_postgres",

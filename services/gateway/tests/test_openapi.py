@@ -12,12 +12,19 @@ from jsonschema import Draft202012Validator
 from crm_events.topics import CONTACTS
 from crm_gateway.api.customers import customer_routes
 from crm_gateway.api.interactions import interaction_routes
+from crm_gateway.api.subscriptions import subscription_routes
 from crm_gateway.byte_budget import ByteBudget
 from crm_gateway.interaction_log import InteractionLog
 from crm_gateway.openapi import PlatformDescription, merge, with_request_bodies
 from crm_gateway.services import Services
 from crm_gateway.sources import Sources
+from crm_gateway.subscriptions.event_filter import TOPICS
+from crm_gateway.subscriptions.event_log import EventLog
+from crm_gateway.subscriptions.open_streams import OpenStreams
+from crm_gateway.subscriptions.subscriptions import Subscriptions
+from crm_platform.authenticity import Authenticator
 from crm_platform.identifiers import BlindIndexer
+from crm_platform.sealing import InstallationKey
 
 Document = dict[str, Any]
 
@@ -148,6 +155,22 @@ async def test_the_gateways_own_document_is_valid_and_names_every_schema(open_do
 
     assert "InteractionBatch" in own["components"]["schemas"]
     assert_valid(own)
+
+
+async def test_subscriptions_are_described_with_all_that_can_be_asked(open_door: Any) -> None:
+    log = EventLog("127.0.0.1:1", TOPICS, Authenticator(InstallationKey(bytes(32))))
+    door = await open_door(subscription_routes(Subscriptions(log, bytes(32)), OpenStreams(1, 1)))
+
+    described = door.app.openapi()
+
+    assert_valid(described)
+    for path, more in (("/api/events", {"limit"}), ("/api/events/stream", {"Last-Event-ID"})):
+        operation = described["paths"][path]["get"]
+        asked = {parameter["name"] for parameter in operation["parameters"]}
+        assert asked == {"type", "customer", "personal", "after", "from", "position"} | more
+        assert {"200", "400", "401", "403", "404", "410", "422", "429", "503"} <= operation["responses"].keys()
+    stream = described["paths"]["/api/events/stream"]["get"]["responses"]["200"]["content"]
+    assert set(stream) == {"text/event-stream"}
 
 
 async def test_the_first_page_of_a_timeline_needs_no_cursor(open_door: Any) -> None:

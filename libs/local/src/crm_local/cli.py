@@ -19,6 +19,7 @@ from crm_local.customer.command import customer
 from crm_local.demo.command import demo
 from crm_local.errors import LocalStackError
 from crm_local.interruption import EXIT_CODE, say_interrupted
+from crm_local.keys import command as keys
 from crm_local.parked import command as parked
 from crm_local.publish.command import publish
 from crm_local.rebuild.command import rebuild
@@ -71,3 +72,8 @@ parked_app.command("show")(_interruptible(parked.show))
 parked_app.command("retry")(_interruptible(parked.retry))
 parked_app.command("discard")(_interruptible(parked.discard))
 app.add_typer(parked_app, name="parked", no_args_is_help=True)
+
+keys_app = typer.Typer(help="The installation's key, which wraps the keys of personal data.")
+for each in (keys.rotate, keys.check, keys.retire):
+    keys_app.command()(_interruptible(each))
+app.add_typer(keys_app, name="keys", no_args_is_help=True)

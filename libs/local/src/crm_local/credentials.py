@@ -18,18 +18,28 @@ from cryptography.hazmat.primitives.serialization import (
 
 from crm_local.errors import LocalStackError
 from crm_local.folder import StateFolder
+from crm_platform import former_key
+from crm_platform.sealing import InstallationKey
 
 POSTGRES_SUPERUSER = "postgres"
 # Every service keeps or wraps subject keys, looks up blind indexes or signs cursors with these.
 _PLATFORM_KEYS = ("crm_installation_key", "crm_identifier_pepper", "crm_cursor_key")
-OWN_SECRETS = frozenset(name.upper() for name in (*_PLATFORM_KEYS, "crm_postgres_uri"))
+INSTALLATION_KEY, ACCEPTED_KEYS, FORMER_PROOFS = (
+    "crm_installation_key",
+    "crm_accepted_installation_keys",
+    "crm_former_installation_proofs",
+)
+OWN_SECRETS = frozenset(name.upper() for name in (*_PLATFORM_KEYS, ACCEPTED_KEYS, FORMER_PROOFS, "crm_postgres_uri"))
 """What a stack has of its own: a shell's variables of these names belong to another installation."""
 
 
 def create_credentials(folder: StateFolder, postgres_roles: tuple[str, ...]) -> None:
     """Makes what is missing: the platform's keys, a password for each role, the key pair that signs tokens."""
     for name in _PLATFORM_KEYS:
-        _keep(folder.secrets / name, _random_key)
+        _keep(folder.secrets / name, random_key)
+    for name in (ACCEPTED_KEYS, FORMER_PROOFS):
+        # Empty until a key is changed: containers mount them all the same.
+        _keep(folder.secrets / name, str)
     for role in (POSTGRES_SUPERUSER, *postgres_roles):
         _keep(_password_file(folder, role), lambda: secrets.token_urlsafe(24))
     _keep(_signing_key_file(folder), _new_signing_key)
@@ -41,9 +51,28 @@ def postgres_password(folder: StateFolder, role: str) -> str:
     return _read(_password_file(folder, role))
 
 
-def installation_key(folder: StateFolder) -> bytes:
-    """The key that wraps the subjects' keys. Raises LocalStackError before the first start."""
-    return base64.b64decode(_read(folder.secrets / "crm_installation_key"))
+def installation(folder: StateFolder) -> InstallationKey:
+    """The key that wraps the subjects' keys, with those beside it. Raises LocalStackError before the first start."""
+    secret, *others = (
+        base64.b64decode(key) for key in (*lines(folder, INSTALLATION_KEY), *lines(folder, ACCEPTED_KEYS))
+    )
+    return InstallationKey(secret, others, map(former_key.read, lines(folder, FORMER_PROOFS)))
+
+
+def lines(folder: StateFolder, name: str) -> list[str]:
+    """What a secret file lists. Raises LocalStackError before the first start."""
+    return _read(folder.secrets / name).split()
+
+
+def replace_secret(file: Path, content: str) -> None:
+    """Write a secret anew in one step: who reads it meanwhile sees the old one or the new one, whole."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.replace(file)
 
 
 def signing_key(folder: StateFolder) -> Ed25519PrivateKey:
@@ -78,7 +107,7 @@ def _base64url(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
-def _random_key() -> str:
+def random_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 

@@ -23,6 +23,8 @@ def told_by(addresses: Addresses, service: str, *arguments: str) -> Iterator[dic
     """
     launch = _launch(addresses, service, arguments)
     log = addresses.folder.log(f"{service}-{arguments[0]}")
+    # The service itself may never have been started here.
+    launch.working_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         log.open("ab") as errors,
         subprocess.Popen(

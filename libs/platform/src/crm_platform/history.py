@@ -4,11 +4,12 @@ A row is one event: `_id` its id, `value` its document with the personal block s
 stream and sequence, so whoever knows a stream and how long it is finds its events by their ids, and no index is needed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 from bson.binary import UUID_SUBTYPE, Binary
 
 from crm_events.envelope import Recorded, event_id
@@ -20,6 +21,7 @@ from crm_platform.upcasts import read_event
 
 HISTORY_INDEXES = {"correlation": [("correlation", 1)]}
 LOADED_AT_ONCE = 2_000
+_PLACED = {"topic": 1, "partition": 1, "position": 1}
 
 Streams = Mapping[str, int]
 """How many events each stream has, by its id."""
@@ -39,6 +41,13 @@ def history_row(inbound: Inbound) -> mongo.Row:
     }
 
 
+class Placed(NamedTuple):
+    """Where an event stands: in which partition, and its position in the store of its service."""
+
+    partition: TopicPartition
+    position: int
+
+
 class History:
     """Reads the events that one generation of a read model has kept."""
 
@@ -54,11 +63,20 @@ class History:
     async def events(self, ids: Sequence[UUID]) -> list[Inbound]:
         """The events with these ids, in that order; one that is not kept is left out."""
         found: dict[bytes, Inbound] = {}
-        for first in range(0, len(ids), LOADED_AT_ONCE):
-            chunk = [Binary(id_.bytes, UUID_SUBTYPE) for id_ in ids[first : first + LOADED_AT_ONCE]]
+        for chunk in _chunks(ids):
             rows = await self._collection.find({"_id": {"$in": chunk}}).to_list(None)
             found |= {bytes(row["_id"]): self._read(row) for row in rows}
         return [found[id_.bytes] for id_ in ids if id_.bytes in found]
+
+    async def places(self, ids: Sequence[UUID]) -> dict[UUID, Placed]:
+        """Where these events stand; one that is not kept is left out."""
+        found: dict[UUID, Placed] = {}
+        for chunk in _chunks(ids):
+            rows = await self._collection.find({"_id": {"$in": chunk}}, _PLACED).to_list(None)
+            for row in rows:
+                place = TopicPartition(row["topic"], row["partition"])
+                found[UUID(bytes=bytes(row["_id"]))] = Placed(place, row["position"])
+        return found
 
     async def of_story(self, correlation: str, limit: int) -> list[Inbound]:
         """The events of one story, at most so many, in no order."""
@@ -68,6 +86,11 @@ class History:
     def _read(self, row: mongo.Row) -> Inbound:
         event = read_event(orjson.loads(row["value"]), self._registry)
         return Inbound(_record(row, event), str(event.subject), Link(row["position"], 0), event)
+
+
+def _chunks(ids: Sequence[UUID]) -> Iterator[list[Binary]]:
+    for first in range(0, len(ids), LOADED_AT_ONCE):
+        yield [Binary(id_.bytes, UUID_SUBTYPE) for id_ in ids[first : first + LOADED_AT_ONCE]]
 
 
 def _record(row: mongo.Row, event: Recorded[Event]) -> ConsumerRecord:

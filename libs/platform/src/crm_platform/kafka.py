@@ -57,14 +57,14 @@ async def producer(bootstrap: str, **settings: Any) -> AsyncIterator[AIOKafkaPro
 
 
 @asynccontextmanager
-async def reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def reader(bootstrap: str, **settings: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer outside every group, for looking at a topic."""
     client = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        **CONNECTION,
+        **{**CONNECTION, **settings},
     )
     try:
         await client.start()

@@ -9,15 +9,14 @@ from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 
-import orjson
 from aiokafka import AIOKafkaProducer
 
 from crm_events.topics import KEYS
 from crm_platform import kafka
 from crm_platform.backoff import Backoff
 from crm_platform.errors import Unavailable
+from crm_platform.key_records import key_record
 from crm_platform.logging import get_logger
-from crm_platform.partitioning import key_of, partition_of
 from crm_platform.sealing import InstallationKey, SubjectKey
 
 READY_KEYS = 512
@@ -74,8 +73,7 @@ class KafkaKeyPool:
             self._filled.notify_all()
 
     def _record(self, key: SubjectKey) -> kafka.Outgoing:
-        document = orjson.dumps({"owner": self._owner, "wrapped": self._installation.wrap(key).hex()})
-        return kafka.Outgoing(partition_of(key.id, KEYS.partitions), key_of(key.id), document, [])
+        return key_record(key.id, self._owner, self._installation.wrap(key))
 
     def take(self, count: int) -> list[SubjectKey]:
         """See `KeyPool`. Called outside the loop's thread."""

@@ -5,14 +5,16 @@ the ring is read to the topic's present end, and only then missing means erased.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
-import orjson
 from aiokafka import ConsumerRecord, TopicPartition
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 from pydantic import BaseModel
 from pymongo import DeleteOne, ReplaceOne
 
@@ -23,6 +25,8 @@ from crm_platform.consumer import Consumer
 from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.cursor import Cursor
 from crm_platform.delivery import APPLIED, Progress, Standing
+from crm_platform.destroyed_keys import DestroyedKeys
+from crm_platform.key_records import Absent, Destroyed, KeyRecords, WrappedKey
 from crm_platform.logging import get_logger
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.mongo_cursors import MongoCursors
@@ -39,6 +43,8 @@ log = get_logger(__name__)
 COLLECTION = "keyring"
 CACHED_KEYS = 50_000
 CATCH_UP_SECONDS = 5.0
+ERASED_SECONDS = 60.0
+"""A key that is missing is looked for again after this: crm.keys may have lost it, and have been given it again."""
 
 
 class Keyring:
@@ -49,11 +55,12 @@ class Keyring:
     ) -> None:
         self._collection = database[COLLECTION]
         self._cursors = MongoCursors(database, consumer)
+        self._destroyed = DestroyedKeys(database)
         self.installation = installation
         self._bootstrap = bootstrap
         self._applied = applied
         self._cache: LRUCache[UUID, SubjectKey] = LRUCache(CACHED_KEYS)
-        self._erased: LRUCache[UUID, bool] = LRUCache(CACHED_KEYS)
+        self._erased: TTLCache[UUID, bool] = TTLCache(CACHED_KEYS, ERASED_SECONDS)
 
     async def prefetch(self, keys: Iterable[UUID]) -> None:
         """Have these keys at hand; the ones that are erased stay missing, for a key never comes back.
@@ -64,7 +71,7 @@ class Keyring:
         if missing:
             missing -= await self._look_up(missing)
         if missing:
-            await self._catch_up()
+            await self.read_to_the_end()
             missing -= await self._look_up(missing)
             self._erased.update(dict.fromkeys(missing, True))
 
@@ -74,8 +81,11 @@ class Keyring:
         self._cache.update({key: self.installation.unwrap(key, bytes(wrapped)) for key, wrapped in found.items()})
         return set(found)
 
-    async def _catch_up(self) -> None:
-        """Wait until the ring holds all that crm.keys held when this was called; raises TimeoutError."""
+    async def read_to_the_end(self) -> None:
+        """Wait until the ring holds all that crm.keys held when this was called.
+
+        Raises KafkaError, MongoError or TimeoutError.
+        """
         async with kafka.reader(self._bootstrap) as client:
             ends = await kafka.end_offsets(client, KEYS.name, KEYS.partitions)
         async with asyncio.timeout(CATCH_UP_SECONDS):
@@ -92,6 +102,15 @@ class Keyring:
     def forget(self, keys: Iterable[UUID]) -> None:
         for key in keys:
             self._cache.pop(key, None)
+
+    def forget_for_good(self, keys: Collection[UUID]) -> None:
+        """These keys are destroyed."""
+        self.forget(keys)
+        self._erased.update(dict.fromkeys(keys, True))
+
+    async def destroyed(self, keys: Iterable[UUID]) -> set[UUID]:
+        """Those of the keys that the ring knows to be destroyed: it holds them no more, and never takes them again."""
+        return await self._destroyed.of(keys)
 
     def opened(self, block: Sealed | SealedBlock, kind: type[B]) -> B | None:
         """The block in the clear, None where its key is erased. Its key was prefetched; raises SealBrokenError."""
@@ -163,7 +182,9 @@ class KeyringFiller(Consumer):
         super().__init__(name, (KEYS,), bootstrap, instance)
         self._database = database
         self._keyring = keyring
+        self._records = KeyRecords(keyring.installation)
         self._kept = MongoCursors(database, name)
+        self._destroyed = DestroyedKeys(database)
         self._transactions = Transactions(database, f"{name}@{instance}")
         self._applied = applied
 
@@ -171,6 +192,7 @@ class KeyringFiller(Consumer):
         await self._transactions.open()
         await mongo.ensure_collection(self._database, CURSORS, {"consumer": [("consumer", 1)]})
         await mongo.ensure_collection(self._database, COLLECTION, {})
+        await self._destroyed.prepare()
 
     async def standing(self, places: Iterable[TopicPartition]) -> Standing:
         return Standing(await self._kept.load(places))
@@ -179,14 +201,13 @@ class KeyringFiller(Consumer):
         self, records: Sequence[ConsumerRecord], standing: Standing, because: str | None = None
     ) -> Progress:
         """A record that holds no key of this installation is set aside: no event was ever sealed with it."""
-        progress = Progress(standing)
-        writes = []
+        progress, changes = Progress(standing), _Changes()
         for record in records:
             cursor = progress.cursor(record)
             try:
                 if because is not None:
                     raise SealBrokenError(because)
-                writes.append(self._write(record))
+                changes.take(self._records.read(record))
             except SealBrokenError as refusal:
                 progress.refuse(record, cursor, str(refusal))
             else:
@@ -194,29 +215,17 @@ class KeyringFiller(Consumer):
 
         def work(session: mongo.Session) -> None:
             self._kept.move(progress.before, progress.cursors, session)
+            self._destroyed.add(changes.destroyed, session)
+            writes = changes.writes(self._destroyed.among(changes.wrapped, session) if changes.wrapped else set())
             if writes:
                 mongo.blocking(self._database[COLLECTION]).bulk_write(writes, session=session)
 
         await self._transactions.run(work)
         passing(CrashPoint.KEYRING_AFTER_COMMIT)
-        self._keyring.forget(key for record in records if record.value is None and (key := _key_of(record)))
+        self._keyring.forget(changes.absent)
+        self._keyring.forget_for_good(changes.destroyed)
         self._applied.set()
         return progress
-
-    def _write(self, record: ConsumerRecord) -> ReplaceOne[mongo.Row] | DeleteOne:
-        """A key as it is kept; a tombstone destroys it. Raises SealBrokenError for what is no key of ours."""
-        key = _key_of(record)
-        if key is None:
-            raise SealBrokenError("the record's key is not the id of a subject key")
-        if record.value is None:
-            return DeleteOne({"_id": str(key)})
-        try:
-            document = orjson.loads(record.value)
-            owner, wrapped = str(document["owner"]), bytes.fromhex(document["wrapped"])
-        except (ValueError, TypeError, KeyError) as malformed:
-            raise SealBrokenError("the record holds no wrapped subject key") from malformed
-        self._keyring.installation.unwrap(key, wrapped)
-        return ReplaceOne({"_id": str(key)}, {"_id": str(key), "owner": owner, "wrapped": wrapped}, upsert=True)
 
     async def lot_size(self) -> LotSize:
         """Nothing is parked here: no key waits for another."""
@@ -224,8 +233,31 @@ class KeyringFiller(Consumer):
         return LotSize(0, 0, None)
 
 
-def _key_of(record: ConsumerRecord) -> UUID | None:
-    try:
-        return UUID((record.key or b"").decode())
-    except ValueError:
-        return None
+@dataclass(slots=True)
+class _Changes:
+    """What a batch of records makes of the ring: for each key, what the last record says; destroyed is for ever."""
+
+    wrapped: dict[UUID, WrappedKey] = field(default_factory=dict)
+    absent: set[UUID] = field(default_factory=set)
+    destroyed: dict[UUID, datetime] = field(default_factory=dict)
+
+    def take(self, read: WrappedKey | Destroyed | Absent) -> None:
+        self.wrapped.pop(read.key, None)
+        self.absent.discard(read.key)
+        match read:
+            case Destroyed(key, at):
+                self.destroyed.setdefault(key, at)
+            case Absent(key):
+                self.absent.add(key)
+            case WrappedKey(key):
+                self.wrapped[key] = read
+
+    def writes(self, destroyed_before: AbstractSet[UUID]) -> list[ReplaceOne[mongo.Row] | DeleteOne]:
+        gone = self.absent | self.destroyed.keys()
+        kept = [each for key, each in self.wrapped.items() if key not in self.destroyed.keys() | destroyed_before]
+        return [*(DeleteOne({"_id": str(key)}) for key in gone), *map(_replacement, kept)]
+
+
+def _replacement(kept: WrappedKey) -> ReplaceOne[mongo.Row]:
+    row = {"_id": str(kept.key), "owner": kept.owner, "wrapped": kept.wrapped}
+    return ReplaceOne({"_id": row["_id"]}, row, upsert=True)

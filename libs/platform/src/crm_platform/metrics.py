@@ -18,7 +18,8 @@ COMMANDS = Counter("crm_commands", "Commands decided by the event store, by how 
 COMMANDS_WAITING = Gauge("crm_commands_waiting", "Commands that wait for the event store's writer.")
 REQUESTS_SHED = Counter(
     "crm_requests_shed",
-    "Requests refused at the edge so that those in work are answered. reason: busy (503), rate (429), breaker (503).",
+    "Requests refused at the edge so that those in work are answered. reason: busy (503), rate (429), breaker (503),"
+    " streams (429 or 503: too many event streams are open).",
     ("reason",),
 )
 
@@ -117,6 +118,22 @@ DEPENDENCY_UP = Gauge(
     "crm_dependency_up",
     "1 if the part answered when last asked, else 0. dependency: kafka, mongodb, postgresql.",
     ("dependency",),
+)
+
+EVENT_STREAMS = Gauge("crm_event_streams", "Streams of events that are open to subscribers.")
+EVENTS_GIVEN = Counter("crm_events_given", "Events given to subscribers, in pages and streams.", ("topic",))
+
+KEYS_DESTROYED = Counter("crm_keys_destroyed", "Data subjects whose keys commands and reactions have destroyed.")
+DESTROYED_KEYS_UNPUBLISHED = Gauge(
+    "crm_destroyed_keys_unpublished", "Destroyed keys, at most 1,000, that Kafka has not acknowledged as such yet."
+)
+PURGED_RECORDS = Counter(
+    "crm_purged_records", "Records deleted from a topic that others write, once they were taken in.", ("topic",)
+)
+PURGED_TOPIC_OLDEST_SECONDS = Gauge(
+    "crm_purged_topic_oldest_seconds",
+    "How old the oldest record was that such a topic still held when it was last purged; 0 where it held none.",
+    ("topic",),
 )
 
 PART_ALIVE = Gauge(

@@ -53,6 +53,21 @@ class MongoParking:
                 keys.setdefault(place, set()).add(row["_id"]["key"])
         return keys
 
+    async def first_positions(self) -> dict[TopicPartition, int]:
+        """The position of the first parked event of each partition that has one; crafted records have none."""
+        rows = await self._parked.aggregate(
+            [
+                {"$match": {"consumer": self._consumer, "position": {"$ne": None}}},
+                {
+                    "$group": {
+                        "_id": {"topic": "$topic", "partition": "$partition"},
+                        "position": {"$min": "$position"},
+                    }
+                },
+            ]
+        ).to_list(None)
+        return {TopicPartition(row["_id"]["topic"], row["_id"]["partition"]): row["position"] for row in rows}
+
     async def size(self) -> LotSize:
         rows = await self._parked.aggregate(
             [

@@ -10,14 +10,18 @@ from crm_events import REGISTRY
 from crm_platform import mongo
 from crm_platform.authenticity import Authenticator
 from crm_platform.backoff import Backoff
+from crm_platform.destroyed_keys_watch import DestroyedKeysWatch
 from crm_platform.event_chain.checkpoint import CheckpointKeys
 from crm_platform.event_chain.signer import Signer
 from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.committer import Committer
+from crm_platform.event_store.key_ledger import KeyLedger
 from crm_platform.event_store.recorder import Recorder
 from crm_platform.event_store.store import CommandStore
 from crm_platform.event_store.subject_keys import SubjectKeys
 from crm_platform.key_pool import KafkaKeyPool
+from crm_platform.key_publisher import KeyPublisher
+from crm_platform.key_records import KeyRecords
 from crm_platform.keyring import Keyring, KeyringFiller
 from crm_platform.live_read_model import LiveReadModel
 from crm_platform.logging import get_logger
@@ -27,10 +31,10 @@ from crm_platform.policy_parking import PolicyParking
 from crm_platform.policy_runner import PolicyRunner
 from crm_platform.projection_parking import ProjectionParking
 from crm_platform.projector import Projector
+from crm_platform.purge import Purge
 from crm_platform.reactions import Reactions
 from crm_platform.relay import Relay
 from crm_platform.runner import Runner
-from crm_platform.sealing import InstallationKey
 from crm_platform.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ class Parts:
         self._settings = settings
         self._bootstrap = settings.kafka_bootstrap
         self._database = mongo.database(client, settings.database(service.name))
-        self._installation = InstallationKey(settings.installation_key.get_secret_value())
+        self._installation = settings.installation()
         self._authenticator = Authenticator(self._installation)
         filler = f"{service.name}.keyring"
         self._keys_applied = Wakeup()
@@ -67,6 +71,8 @@ class Parts:
             )
             for projection in service.projections
         }
+        self._watch = DestroyedKeysWatch(self._database, self._keyring, None)
+        self.purges: dict[str, Purge] = {}
         self._policy_runners: list[Runner] = []
         self._relays: list[Runner] = []
         self._signers: list[Runner] = []
@@ -88,13 +94,30 @@ class Parts:
                 await backoff.wait()
         pool = KafkaKeyPool(self._bootstrap, self._installation, definition.context)
         keys = SubjectKeys(self._event_store.store, self._installation, pool)
+        keys.hold()
+        ledger = KeyLedger(self._event_store.store)
+        self._watch = DestroyedKeysWatch(self._database, self._keyring, (keys, ledger))
         committer = Committer(self._event_store, keys, topic)
         self._command_store = CommandStore(committer)
         self._command_store.start()
         self._key_pools = [pool]
-        self._relays = [Relay(self._event_store, uri, self._bootstrap, topic, self._authenticator)]
-        checkpoint_keys = CheckpointKeys([self._installation])
+        self._relays = [
+            Relay(self._event_store, uri, self._bootstrap, topic, self._authenticator),
+            KeyPublisher(
+                ledger,
+                keys,
+                self._bootstrap,
+                definition.context,
+                KeyRecords(self._installation),
+                self._authenticator,
+            ),
+        ]
+        checkpoint_keys = CheckpointKeys.of(self._installation)
         self._signers = [Signer(self._event_store.store, topic.name, checkpoint_keys, settings.checkpoint_seconds)]
+        self.purges = {
+            purged.topic.name: Purge(purged, self._event_store.store, self._bootstrap, settings.purge_seconds)
+            for purged in self._service.purges
+        }
         for policy in self._service.policies:
             self._add_policy(policy, self._event_store.store, committer, self._command_store)
         return self._command_store
@@ -119,12 +142,18 @@ class Parts:
 
     def readers(self) -> list[Runner]:
         """What reads Kafka, in the worker; it stands on the others."""
-        return [self._filler, *self._policy_runners, *self._projectors(), *self._service.runners]
+        return [self._filler, *self._policy_runners, *self._projectors(), *self.purges.values(), *self._service.runners]
 
     def others(self, *, answers: bool, works: bool) -> list[Runner]:
         """What the readers and the routes stand on."""
         api_runners = self._service.api_runners if answers else ()
-        return [*self._key_pools, *((*self._relays, *self._signers) if works else ()), *api_runners]
+        watch = [self._watch] if self._uses_keys else []
+        return [*self._key_pools, *watch, *((*self._relays, *self._signers) if works else ()), *api_runners]
+
+    @property
+    def _uses_keys(self) -> bool:
+        """Whether personal data can be opened here: a process with neither events nor read models has none."""
+        return self._event_store is not None or bool(self._service.projections)
 
     def _projectors(self) -> list[Runner]:
         return [

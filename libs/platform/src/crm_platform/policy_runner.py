@@ -26,9 +26,10 @@ from crm_platform.parking import LotSize
 from crm_platform.policy import Policy
 from crm_platform.policy_store import PolicyStore
 from crm_platform.reactions import Reactions
+from crm_platform.sealing import KeyErased
 from crm_platform.work import Staging
 
-REFUSED_BY_THE_STORE = (TooLarge, DataError, ProgrammingError, NotSupportedError)
+REFUSED_BY_THE_STORE = (TooLarge, KeyErased, DataError, ProgrammingError, NotSupportedError)
 """What the event store will refuse however often it is asked."""
 
 

@@ -80,6 +80,7 @@ class Process:
                 if self._service.events is not None:
                     store = await parts.open_event_store(self._service.events)
                     app.state.store = store
+                    app.state.purges = parts.purges
                     self._health.add(_StoreHealth(store))
                 readers = parts.readers() if self._works else []
                 others = parts.others(answers=self._answers, works=self._works)

@@ -1,6 +1,6 @@
 """Questions to one generation of a read model: the only way in for queries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -11,15 +11,16 @@ from bson.codec_options import CodecOptions
 from pydantic import BaseModel
 
 from crm_events.registry import Registry
-from crm_platform import mongo
+from crm_platform import kafka, mongo
 from crm_platform.cursor import Cursor, Cursors
-from crm_platform.errors import NotFound
+from crm_platform.errors import NotFound, Unavailable
 from crm_platform.folding import Documents, from_row
 from crm_platform.generations import Generation
 from crm_platform.history import History, Streams
 from crm_platform.http.paging import Page, PageRequest
 from crm_platform.keyring import Keyring
 from crm_platform.mongo_cursors import MongoCursors
+from crm_platform.mongo_parking import MongoParking
 from crm_platform.past import Axis, documents_after, known_at
 from crm_platform.projection import Document
 from crm_platform.sealing import SealedBlock
@@ -52,6 +53,7 @@ class ReadModel:
         self._database = database
         self._keyring = keyring
         self._cursors = MongoCursors(database, generation.identity)
+        self._parking = MongoParking(database, generation.identity)
         self._topics = {topic.name for topic in self._projection.topics}
         self.history = History(database[generation.history_name], registry)
 
@@ -111,6 +113,16 @@ class ReadModel:
         """Like `open_all`, each block as the JSON object that was sealed."""
         return await self._keyring.open_all_json(blocks)
 
+    async def have_keys(self, keys: Iterable[UUID]) -> None:
+        """Have the keys of personal blocks at hand, so that what does not open then is erased, not late.
+
+        Raises Unavailable where that cannot be told now.
+        """
+        try:
+            await self._keyring.prefetch(keys)
+        except (*kafka.TRANSIENT, mongo.MongoError) as away:
+            raise Unavailable("The keys of personal data cannot be looked up now; try again in a moment.") from away
+
     # -- the past
 
     async def documents_at(self, streams: Streams, at: datetime, axis: Axis) -> Documents:
@@ -123,6 +135,15 @@ class ReadModel:
     async def cursors(self) -> Cursors:
         """How far every partition has been read."""
         return await self._cursors.all()
+
+    async def applied(self) -> dict[TopicPartition, int]:
+        """Up to which position it shows every event of each partition: the first one that is parked ends that."""
+        # The cursors are read first: an event that was passed before that, and not applied, is parked by now.
+        cursors = await self._cursors.all()
+        parked = await self._parking.first_positions()
+        return {
+            place: min(cursor.position, parked.get(place, cursor.position + 1) - 1) for place, cursor in cursors.items()
+        }
 
     async def has_seen(self, positions: Sequence[str]) -> bool:
         """Whether it shows what these CRM-Position tokens speak of.

@@ -7,7 +7,8 @@ is itself wrapped, with AES-256-GCM and the key id as associated data, under the
 import base64
 import binascii
 import os
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -34,6 +35,10 @@ class KeyErased(Refusal):
     """The key of the personal data is destroyed, and the data with it."""
 
     status, code, title = 410, "erased", "The personal data is erased"
+
+    @classmethod
+    def of_personal_data(cls) -> "KeyErased":
+        return cls("The key of this personal data is destroyed; the data cannot be read or changed any more.")
 
 
 class SealedBlock(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,12 +102,36 @@ def _bytes(id: UUID | str) -> bytes:  # noqa: A002 - an id of any kind
     return id.bytes if isinstance(id, UUID) else bytes.fromhex(id.replace("-", ""))
 
 
-class InstallationKey:
-    """Wraps the subjects' keys; it stands outside every database."""
+class FormerProofs(NamedTuple):
+    """What is kept of an installation key that is given up: it unwraps nothing, and tells nothing of that key.
 
-    def __init__(self, secret: bytes) -> None:
+    `records` proves who wrote a record, `checkpoints` is the public key of signed checkpoints; 32 bytes each. `until`
+    is, by topic, the last position at which a record may be proved so: all who have read on take it for a repeat.
+    """
+
+    records: bytes
+    checkpoints: bytes
+    until: Mapping[str, int]
+
+
+class InstallationKey:
+    """Wraps the subjects' keys; it stands outside every database.
+
+    `others` are accepted beside it while it is changed: those it had before, and one that it is about to have. What
+    they have wrapped unwraps, what was proved with keys derived from them is proved, and nothing new is made with them.
+    `former` are those that were given up.
+    """
+
+    def __init__(self, secret: bytes, others: Iterable[bytes] = (), former: Iterable[FormerProofs] = ()) -> None:
         self._secret = secret
         self._cipher = AESGCM(secret)
+        self._others = [InstallationKey(other) for other in others if other != secret]
+        self.former = tuple(former)
+
+    @property
+    def accepted(self) -> "tuple[InstallationKey, ...]":
+        """This key, and behind it the others, each by itself."""
+        return self, *self._others
 
     def derived(self, purpose: str) -> bytes:
         """A key of 32 bytes for another purpose, from which this one cannot be told (HKDF-Expand, RFC 5869)."""
@@ -113,10 +142,18 @@ class InstallationKey:
         return nonce + self._cipher.encrypt(nonce, key.secret, key.id.bytes)
 
     def unwrap(self, id: UUID, wrapped: bytes) -> SubjectKey:  # noqa: A002 - the key's id
-        """Raises SealBrokenError if it was wrapped by another installation's key."""
+        """Raises SealBrokenError if none of the accepted keys has wrapped it."""
+        for accepted in self.accepted:
+            if (key := accepted.own(id, wrapped)) is not None:
+                return key
+        raise SealBrokenError(
+            f"subject key {id} does not unwrap: neither CRM_INSTALLATION_KEY nor one of"
+            " CRM_ACCEPTED_INSTALLATION_KEYS has wrapped it"
+        )
+
+    def own(self, id: UUID, wrapped: bytes) -> SubjectKey | None:  # noqa: A002 - the key's id
+        """The subject's key if this key has wrapped it, whatever others are accepted; else None."""
         try:
             return SubjectKey(id, self._cipher.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], id.bytes))
-        except (InvalidTag, ValueError) as broken:
-            raise SealBrokenError(
-                f"subject key {id} does not unwrap: CRM_INSTALLATION_KEY is not the key of this installation"
-            ) from broken
+        except (InvalidTag, ValueError):
+            return None

@@ -11,12 +11,14 @@ from starlette.middleware import Middleware
 
 from crm_events.event import Event
 from crm_events.topics import TOPICS, Topic, context_topic
+from crm_platform import rewrapping_job as rewrapping
 from crm_platform.event_chain import job as chain
 from crm_platform.http.app import release
 from crm_platform.logging import configure_logging
 from crm_platform.policy import Policy
 from crm_platform.process import Process
 from crm_platform.projection import Projection
+from crm_platform.purge import Purged
 from crm_platform.rebuild.job import JOBS, add_jobs, run_job
 from crm_platform.runner import Runner
 from crm_platform.server import run
@@ -46,7 +48,8 @@ class EventStoreDefinition:
 class Service:
     """A service by its parts. `api` answers HTTP, `worker` relays, projects and reacts, `all` does both in one process.
 
-    `runners` run in the worker; `api_runners` and `middleware` wherever HTTP is answered.
+    `runners` run in the worker; `api_runners` and `middleware` wherever HTTP is answered. `purges` are topics of others
+    whose records are deleted once a policy has taken them in.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Service:
     runners: Sequence[Runner] = ()
     api_runners: Sequence[Runner] = ()
     middleware: Sequence[Middleware] = ()
+    purges: Sequence[Purged] = ()
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Run in the role that the command line names: until SIGTERM, or to the end of a job."""
@@ -79,9 +83,13 @@ class Service:
             roles.add_parser(role, help=does)
         add_jobs(roles)
         chain.add_verify_chain(roles)
+        rewrapping.add_rewrap_keys(roles)
         return parser
 
     def _work(self, asked: argparse.Namespace) -> Coroutine[Any, Any, None]:
         if asked.role in JOBS:
             return run_job(asked, self.settings, self.name, self.projections)
+        if asked.role == rewrapping.ROLE:
+            context = self.events.context if self.events else None
+            return rewrapping.rewrap_keys(self.settings, self.name, context, check=asked.check)
         return Process(self, answers=asked.role in ("api", "all"), works=asked.role in ("worker", "all")).run()

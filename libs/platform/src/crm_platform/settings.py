@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from crm_platform import former_key
+from crm_platform.sealing import InstallationKey
 
 PREFIX = "CRM_"
 SECRETS_DIR = "CRM_SECRETS_DIR"
@@ -41,6 +44,16 @@ def _decoded(value: object) -> object:
     if len(key) != KEY_BYTES:
         raise ValueError(f"must be base64 of {KEY_BYTES} random bytes, and holds {len(key)}")
     return key
+
+
+def _proofs(value: SecretStr) -> SecretStr:
+    former_key.read(value.get_secret_value())
+    return value
+
+
+def _each(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return tuple(text.split()) if isinstance(text, str) else value
 
 
 SecretKey = Annotated[SecretBytes, BeforeValidator(_decoded)]
@@ -74,10 +87,18 @@ class ServiceSettings(BaseSettings):
     auth_audience: Annotated[str, Field(min_length=1)]
 
     installation_key: SecretKey
+    accepted_installation_keys: Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(_each)] = ()
+    """Separated by spaces or lines: what is accepted beside the key while it is changed (docs/adr/0019)."""
+    former_installation_proofs: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_proofs)], ...], NoDecode, BeforeValidator(_each)
+    ] = ()
+    """Separated by spaces or lines: what is kept of keys that were given up, so that old records are still proved."""
     cursor_key: SecretKey
 
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """How often a service that stores events signs what was appended."""
+    purge_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """How often a topic that others write in the clear is purged of what was taken in."""
 
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
     """The longest request body, unless a route accepts more."""
@@ -102,6 +123,12 @@ class ServiceSettings(BaseSettings):
     def database(self, service: str) -> str:
         """The name of the service's MongoDB database."""
         return self.mongodb_database or f"crm_{service}"
+
+    def installation(self) -> InstallationKey:
+        """The installation's key, with those that are accepted beside it."""
+        others = [key.get_secret_value() for key in self.accepted_installation_keys]
+        former = [former_key.read(proofs.get_secret_value()) for proofs in self.former_installation_proofs]
+        return InstallationKey(self.installation_key.get_secret_value(), others, former)
 
     def event_store_uri(self) -> str:
         """The PostgreSQL URI of a service with an event store. Raises InvalidSettings if it is not set."""

@@ -3,15 +3,21 @@
 import asyncio
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from crm_events.topics import MAX_MESSAGE_BYTES, TOPICS, Topic
 from crm_platform.backoff import Backoff
 
 SETTLE_SECONDS = 15.0
+SEGMENT_SECONDS = 3600.0
+"""How long Kafka writes to one file of a topic that is purged, or compacted so that keys can be destroyed."""
+_OF_THE_TOPIC = 1
+"""The source of a setting, as Kafka's protocol numbers them: set for this topic, no default."""
 
 
 def settings_of(topic: Topic) -> dict[str, str]:
@@ -24,7 +30,18 @@ def settings_of(topic: Topic) -> dict[str, str]:
     if not topic.compacted:
         settings["retention.ms"] = str(-1 if topic.retention_ms is None else topic.retention_ms)
         settings["retention.bytes"] = "-1"
+    if topic.compacted:
+        # What a mark has replaced leaves the disk within this time, once something is written behind it.
+        settings["max.compaction.lag.ms"] = _milliseconds(SEGMENT_SECONDS)
+    if topic.retention_ms is not None:
+        # Others write it: neither the purge nor the retention is to depend on what they take for the time.
+        settings["message.timestamp.type"] = "LogAppendTime"
+        settings["segment.ms"] = _milliseconds(SEGMENT_SECONDS)
     return settings
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
 
 
 async def declare(bootstrap: str, replication: int = 1) -> list[str]:
@@ -40,6 +57,7 @@ async def declare(bootstrap: str, replication: int = 1) -> list[str]:
             with suppress(TopicAlreadyExistsError):
                 await admin.create_topics(new)
         await _check(admin)
+        await _configure(admin)
         return [topic.name for topic in missing]
     finally:
         await admin.close()
@@ -54,6 +72,34 @@ async def _check(admin: AIOKafkaAdminClient) -> None:
                 f"{topic.name} has {described[topic.name]} partitions, declared are {topic.partitions};"
                 " partition counts never change in place"
             )
+
+
+async def _configure(admin: AIOKafkaAdminClient) -> None:
+    """Give topics of an earlier release the settings that are declared now; those that nobody declares stay."""
+    wanted = {topic.name: settings_of(topic) for topic in TOPICS}
+    present = await _settings(admin, wanted)
+    changed = [
+        ConfigResource(ConfigResourceType.TOPIC, name, {**present[name], **settings})
+        for name, settings in wanted.items()
+        if not settings.items() <= present[name].items()
+    ]
+    if changed:
+        for response in await admin.alter_configs(changed):
+            for error_code, error, *_ in response.resources:
+                if error_code:
+                    raise for_code(error_code)(error)
+
+
+async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What is set for each of the topics itself: changing anything sets all that anew."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found = {}
+    for response in await admin.describe_configs(resources):
+        for error_code, error, _, name, entries in response.resources:
+            if error_code:
+                raise for_code(error_code)(error)
+            found[name] = {setting: value for setting, value, _, source, *_ in entries if source == _OF_THE_TOPIC}
+    return found
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:

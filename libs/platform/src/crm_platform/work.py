@@ -15,6 +15,7 @@ from crm_events.envelope import Recorded, event_id
 from crm_events.event import Event, Sealed
 from crm_platform.aggregate import Aggregate
 from crm_platform.errors import NotFound, NotYetHappened, VersionMismatch
+from crm_platform.sealing import KeyErased
 
 A = TypeVar("A", bound=Aggregate)
 B = TypeVar("B", bound=BaseModel)
@@ -55,6 +56,8 @@ class Staging:
         self._last_states: dict[UUID, bytes] = {}
         self._aggregates: dict[UUID, dict[type[Aggregate], Aggregate]] = {}
         self.staged: History = []
+        self.destroyed: dict[UUID, int] = {}
+        """The data subjects whose keys the group destroys, each with the number of events that were staged before."""
 
     def prefetch(self, streams: Iterable[UUID]) -> None:
         """Load every stream not yet known in one query."""
@@ -94,6 +97,11 @@ class Staging:
             aggregate.pending.clear()
             self._aggregates[aggregate.id] = {type(aggregate): aggregate}
 
+    def destroy(self, subjects: Iterable[UUID]) -> None:
+        """Destroy these data subjects' keys behind what is staged so far."""
+        for subject in subjects:
+            self.destroyed.setdefault(subject, len(self.staged))
+
 
 class UnitOfWork:
     """One command's or reaction's view of the group.
@@ -126,6 +134,7 @@ class UnitOfWork:
         self._traceparent = traceparent
         self._touched: dict[tuple[UUID, type[Aggregate]], Aggregate] = {}
         self._saved: dict[UUID, Aggregate] = {}
+        self._destroyed: dict[UUID, None] = {}
         self.answers: list[str] = []
 
     def moment(self, told: datetime | None) -> datetime:
@@ -181,8 +190,21 @@ class UnitOfWork:
         return aggregate
 
     def open(self, block: B | Sealed, kind: type[B]) -> B:
-        """The personal block in the clear; raises KeyErased if its key was destroyed."""
-        return self._opener(block, kind) if isinstance(block, Sealed) else block
+        """The personal block in the clear; raises KeyErased if its key was destroyed, earlier in the group, too."""
+        if not isinstance(block, Sealed):
+            return block
+        if block.subject in self._staging.destroyed:
+            raise KeyErased.of_personal_data()
+        return self._opener(block, kind)
+
+    def destroy_key(self, subject: UUID) -> None:
+        """Destroy the data subject's key, and with it all that is sealed under it, when the work has gone through.
+
+        It is stored with the events of the work, and cannot be taken back. What this work itself has sealed for the
+        subject goes with it; whatever wants to be sealed for the subject later is refused with KeyErased. A subject
+        without a key, or with one that is destroyed, is no error.
+        """
+        self._destroyed[subject] = None
 
     def await_answer(self, stream: UUID, version: int = 1) -> None:
         """Say that another service will answer in that stream; a read after this command waits for it too."""
@@ -191,6 +213,7 @@ class UnitOfWork:
     def commit(self) -> None:
         """Stage what was saved, in the order in which it was saved; what was decided and not saved is dropped."""
         self._staging.stage(self, self._saved.values())
+        self._staging.destroy(self._destroyed)
         self._staging.forget(stream for (stream, _), aggregate in self._touched.items() if aggregate.pending)
 
     def discard(self) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from crm_platform import former_key
+from crm_platform.sealing import InstallationKey
 from crm_platform.settings import InvalidSettings, ServiceSettings
 
 
@@ -77,3 +79,51 @@ def test_a_process_without_settings_ends_with_2_and_one_message() -> None:
     for name in ("KAFKA_BOOTSTRAP", "MONGODB_URI", "AUTH_JWKS", "INSTALLATION_KEY", "CURSOR_KEY"):
         assert f"CRM_{name}: is required" in ended.stderr
     assert "the file crm_installation_key in CRM_SECRETS_DIR" in ended.stderr
+
+
+def _listed(*keys: bytes) -> str:
+    return "\n".join(base64.b64encode(key).decode() for key in keys) + "\n"
+
+
+def test_accepted_keys_and_proofs_are_listed_in_files(
+    environment: dict[str, str],  # noqa: ARG001 - set
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("CRM_SECRETS_DIR", str(tmp_path))
+    monkeypatch.delenv("CRM_INSTALLATION_KEY")
+    (tmp_path / "crm_installation_key").write_text(_listed(b"n" * 32))
+    (tmp_path / "crm_accepted_installation_keys").write_text("")
+    (tmp_path / "crm_former_installation_proofs").write_text("")
+    assert len(ServiceSettings().installation().accepted) == 1
+    (tmp_path / "crm_accepted_installation_keys").write_text(_listed(b"o" * 32, b"e" * 32))
+    proofs = former_key.proofs_of(InstallationKey(b"f" * 32), {"crm.sales": 7, "crm.service": 9})
+    (tmp_path / "crm_former_installation_proofs").write_text(former_key.written(proofs) + "\n")
+    installation = ServiceSettings().installation()
+    assert len(installation.accepted) == 3
+    assert installation.former == (proofs,)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CRM_ACCEPTED_INSTALLATION_KEYS", _listed(b"o" * 32) + "c2hvcnQ=", "holds 5"),
+        ("CRM_ACCEPTED_INSTALLATION_KEYS", "not/base64!", "is not base64"),
+        ("CRM_FORMER_INSTALLATION_PROOFS", "c2hvcnQ=", "64 bytes"),
+        ("CRM_FORMER_INSTALLATION_PROOFS", "not/base64!", "are base64"),
+        ("CRM_FORMER_INSTALLATION_PROOFS", _listed(b"p" * 64).strip() + ",crm.sales@all", "crm.sales@479"),
+    ],
+)
+def test_a_wrong_list_is_named_and_not_repeated(
+    environment: dict[str, str],  # noqa: ARG001 - set
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettings) as ended:
+        ServiceSettings()
+    assert variable in str(ended.value)
+    assert said in str(ended.value)
+    assert "c2hvcnQ" not in str(ended.value)

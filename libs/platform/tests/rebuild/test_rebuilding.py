@@ -11,7 +11,7 @@ from libs.platform.tests.waiting import eventually, running
 from crm_events.topics import Topic
 from crm_platform import mongo
 from crm_platform.generations import Generation, Standings
-from crm_platform.rebuild.rebuilding import RebuildRefusedError
+from crm_platform.rebuild.refusals import RebuildRefusedError
 from crm_platform.testing import story_id
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,6 @@ from crm_analytics.live_store import LiveWindows
 from crm_analytics.projections import Kpis
 from crm_analytics.settings import AnalyticsSettings
 from crm_platform.authenticity import Authenticator
-from crm_platform.sealing import InstallationKey
 from crm_platform.service import Service
 
 NAME = "analytics"
@@ -34,7 +33,7 @@ def compose_stream() -> Service:
 
     settings = AnalyticsSettings()
     windows = _live_windows(settings)
-    authenticator = Authenticator(InstallationKey(settings.installation_key.get_secret_value()))
+    authenticator = Authenticator(settings.installation())
     return Service(
         name=NAME,
         settings=settings,

@@ -7,7 +7,9 @@ from crm_contacts.identity import Identity
 from crm_contacts.policies import IdentifyParties
 from crm_contacts.projections import Contacts
 from crm_contacts.settings import ContactsSettings
+from crm_events.topics import INTERACTIONS
 from crm_platform.identifiers import BlindIndexer
+from crm_platform.purge import Purged
 from crm_platform.service import EventStoreDefinition, Service
 
 
@@ -20,5 +22,6 @@ def compose() -> Service:
         events=EventStoreDefinition(context="contacts", private=PRIVATE_EVENTS),
         policies=(IdentifyParties(identity),),
         projections=(Contacts(),),
+        purges=(Purged(INTERACTIONS, IdentifyParties.name),),
         routers=(routes(ContactsApplication(identity)),),
     )

@@ -241,3 +241,31 @@ class BlastRadius(TypedDict):
     effects: list[TracedEvent]
     customers: list[str]
     complete: bool
+
+
+class PublishedEvent(TypedDict):
+    """A CloudEvents 1.0 document as it was published; `data` has the shape of its `type` (docs/events.md)."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    datacontenttype: str
+    sequence: str
+    correlationid: str
+    causationid: str
+    actor: str
+    data: dict[str, Any]
+
+
+class EventPage(TypedDict):
+    """`next` is where the page ends: always given, also where nothing stands behind it yet.
+
+    `more` says that something does.
+    """
+
+    items: list[PublishedEvent]
+    next: str
+    more: bool

@@ -22,6 +22,10 @@ class GatewaySettings(ServiceSettings):
     """How many requests one token subject may send in 10 seconds."""
     rate_limit_adapters: Annotated[int, Field(ge=1)] = 50_000
     """As above, for a subject with the role adapter."""
+    event_streams: Annotated[int, Field(ge=1)] = 200
+    """How many streams of events may be open at once."""
+    event_streams_per_subject: Annotated[int, Field(ge=1)] = 8
+    """As above, of one token subject."""
     interaction_bytes_in_work: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     """How many bytes of interactions are worked on at once; in memory they take several times as much."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from crm_events.topics import context_topic
-from crm_local.credentials import installation_key
+from crm_local.credentials import installation
 from crm_local.errors import LocalStackError
 from crm_local.plan import Addresses
 from crm_local.progress import progress_bar
@@ -16,7 +16,6 @@ from crm_platform.event_chain.checkpoint import CheckpointKeys, Seal
 from crm_platform.event_chain.findings import Report
 from crm_platform.event_chain.job import ALTERED, NOT_VERIFIABLE, exit_code
 from crm_platform.event_chain.verification import NotVerifiableError, verify
-from crm_platform.sealing import InstallationKey
 
 
 def kept_checkpoints(written: Sequence[str]) -> list[Seal]:
@@ -37,7 +36,7 @@ def verify_chains(services: Sequence[str], kept: Sequence[Seal]) -> int:
         raise LocalStackError(f"{named} stores no events: there are {', '.join(EVENT_STORING)}")
     folder = LocalSettings().folder
     addresses = running_addresses(folder)
-    trusted = CheckpointKeys([InstallationKey(installation_key(folder))]).trusted
+    trusted = CheckpointKeys.of(installation(folder)).trusted
     codes = [_verify_one(service, addresses, trusted, kept) for service in services or EVENT_STORING]
     return ALTERED if ALTERED in codes else max(codes)
 

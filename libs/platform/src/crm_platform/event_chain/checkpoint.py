@@ -3,7 +3,7 @@
 import hashlib
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Self
 
@@ -87,14 +87,19 @@ class Seal(NamedTuple):
 class CheckpointKeys:
     """The key that signs checkpoints, and the public ones that are trusted, by the keys they are derived from.
 
-    `installations` are the installation's key and, behind it, those that it had before.
+    `installations` are the installation's key and, behind it, others that are accepted; `former` are the public keys of
+    those that were given up.
     """
 
-    def __init__(self, installations: Sequence[InstallationKey]) -> None:
+    @classmethod
+    def of(cls, installation: InstallationKey) -> Self:
+        return cls(installation.accepted, [former.checkpoints for former in installation.former])
+
+    def __init__(self, installations: Sequence[InstallationKey], former: Iterable[bytes] = ()) -> None:
         private = [Ed25519PrivateKey.from_private_bytes(key.derived(_PURPOSE)) for key in installations]
         self._signing = private[0]
         self.public = private[0].public_key().public_bytes_raw()
-        self.trusted = frozenset(key.public_key().public_bytes_raw() for key in private)
+        self.trusted = frozenset(key.public_key().public_bytes_raw() for key in private) | frozenset(former)
 
     def signed(self, checkpoint: Checkpoint) -> Checkpoint:
         """The checkpoint, which names `public`, with its signature."""

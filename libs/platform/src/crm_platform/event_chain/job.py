@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from crm_platform.event_chain.checkpoint import SEAL_FORM, CheckpointKeys, Seal
 from crm_platform.event_chain.findings import Report
 from crm_platform.event_chain.verification import NotVerifiableError, verify
-from crm_platform.sealing import InstallationKey
 from crm_platform.settings import ServiceSettings
 
 ROLE = "verify-chain"
@@ -38,7 +37,7 @@ def verify_chain(log: str | None, settings: ServiceSettings, kept: Sequence[Seal
             raise NotVerifiableError("this service stores no events, so there is nothing to verify")
         if strange := [str(seal) for seal in kept if seal.log != log]:
             raise NotVerifiableError(f"no checkpoint of {log}: {', '.join(strange)}")
-        keys = CheckpointKeys([InstallationKey(settings.installation_key.get_secret_value())])
+        keys = CheckpointKeys.of(settings.installation())
         report = verify(settings.event_store_uri(), log, keys.trusted, kept)
     except NotVerifiableError as refusal:
         sys.stderr.write(f"{refusal}\n")

@@ -6,7 +6,7 @@ means done), the rest is decided again, at most three times as a group, then one
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeVar
@@ -23,10 +23,10 @@ from crm_platform.command import Command, Order, Receipt
 from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.errors import KeyReused, Refusal, TooLarge, Unavailable
 from crm_platform.event_store.application import EventStore
-from crm_platform.event_store.recorder import GuardFailedError, Statement
-from crm_platform.event_store.subject_keys import SubjectKeys
+from crm_platform.event_store.recorder import Destructions, GuardFailedError, KeysDestroyedError, Statement
+from crm_platform.event_store.subject_keys import Keys, SubjectKeys
 from crm_platform.logging import get_logger
-from crm_platform.metrics import COMMANDS, EVENTS_APPENDED
+from crm_platform.metrics import COMMANDS, EVENTS_APPENDED, KEYS_DESTROYED
 from crm_platform.partitioning import partition_of
 from crm_platform.sealing import KeyErased, SubjectKey
 from crm_platform.tracing import CommandTrace
@@ -82,7 +82,10 @@ class Decision(Protocol):
 
 @dataclass(slots=True)
 class _Sealing:
+    """Events as they are stored; `keys_as_of` is from before their keys were looked up, None where none was needed."""
+
     events: list[StoredEvent]
+    keys_as_of: Destructions | None = None
     assigned: dict[UUID, SubjectKey] = field(default_factory=dict)
 
 
@@ -251,7 +254,7 @@ class Committer:
         """Open a block that this service sealed; raises KeyErased."""
         key = self._keys.known((block.subject,)).get(block.subject)
         if key is None or key.id != block.key:
-            raise KeyErased("The key of this personal data is destroyed; the data cannot be read or changed any more.")
+            raise KeyErased.of_personal_data()
         return key.open(block, kind)
 
     def _append(
@@ -263,35 +266,52 @@ class Committer:
     ) -> None:
         """Seal and store what is staged. Writing nothing at all costs no transaction."""
         sealing = self._seal(staging)
-        assignment = (self._keys.assignment(sealing.assigned),) if sealing.assigned else ()
 
         def statements(positions: Sequence[int]) -> Iterable[Statement]:
-            yield from assignment
+            if sealing.assigned:
+                yield self._keys.assignment(sealing.assigned)
+            if staging.destroyed:
+                yield from self._keys.destruction(staging.destroyed)
             yield from after(positions)
 
         if not sealing.events and not guards:
-            # Only replies may be left: of commands that found nothing to do.
+            # Only replies may be left, of commands that found nothing to do, and keys to destroy.
             late = list(statements(()))
             if late:
                 self._store.store.append((), after=lambda _positions: late)
+            self._forget_destroyed(staging)
             return
         try:
-            self._store.store.append(sealing.events, guards=guards, after=statements)
-        except (IntegrityError, GuardFailedError):
-            self._keys.back(sealing.assigned)
+            self._store.store.append(sealing.events, guards=guards, after=statements, keys_as_of=sealing.keys_as_of)
+        except (IntegrityError, GuardFailedError) as refusal:
+            self._take_back(sealing, refusal)
             raise
-        self._keys.remember(sealing.assigned)
+        self._keys.remember(sealing.assigned, sealing.keys_as_of)
+        self._forget_destroyed(staging)
         for name, count in Counter(type(recorded.data).__name__ for recorded in staging.staged).items():
             EVENTS_APPENDED.labels(event_type=name).inc(count)
+
+    def _take_back(self, sealing: _Sealing, refusal: Exception) -> None:
+        """Nothing was stored: the keys are free again, and what another process did to those subjects is looked up."""
+        self._keys.back(sealing.assigned)
+        if isinstance(refusal, KeysDestroyedError):
+            self._keys.forget()
+        elif isinstance(refusal, IntegrityError) and sealing.assigned and not self._keys.held:
+            self._keys.known(sealing.assigned)
+
+    def _forget_destroyed(self, staging: Staging) -> None:
+        if staging.destroyed:
+            KEYS_DESTROYED.inc(len(staging.destroyed))
+            self._keys.forget()
 
     def _seal(self, staging: Staging) -> _Sealing:
         """The rows of what is staged: sealed, then linked to the event before, so that links are over ciphertext."""
         staged = staging.staged
         subjects = {r.data.data_subject(r.subject) for r in staged if r.data.personal is not None}
-        # Whose own stream begins here has no key yet: no fact about a person is stored before the person's first.
-        known = subjects - {r.subject for r in staged if r.sequence == 1}
-        keys = self._keys.known(known) if known else {}
-        sealing = _Sealing([], self._assigned(staged, subjects - keys.keys()))
+        as_of = self._keys.as_of() if subjects else None
+        keys = self._known(staged, subjects)
+        _refuse_erased(staging, keys)
+        sealing = _Sealing([], as_of, self._assigned(staged, subjects - keys.keys()))
         keys |= sealing.assigned
         last: dict[UUID, bytes] = {}
         for index, recorded in enumerate(staged):
@@ -305,25 +325,58 @@ class Committer:
             sealing.events.append(stored)
         return sealing
 
+    def _known(self, staged: Sequence[Recorded[Event]], subjects: AbstractSet[UUID]) -> Keys:
+        """The keys that these subjects have. Where that cannot be told, what is about them has to wait."""
+        # Whose own stream begins here has no key yet: no fact about a person is stored before the person's first.
+        beginning = subjects & {r.subject for r in staged if r.sequence == 1}
+        keys = self._keys.cached(beginning)
+        known = subjects - beginning
+        if not known:
+            return keys
+        try:
+            return keys | self._keys.known(known)
+        except Unavailable as held:
+            raise UnstorableError(_about(staged, known), held) from held
+
     def _assigned(self, staged: Sequence[Recorded[Event]], subjects: AbstractSet[UUID]) -> dict[UUID, SubjectKey]:
         """Keys for new subjects; where none can be had, only what is about new subjects has to wait."""
         try:
             return self._keys.assign(subjects)
         except Unavailable as away:
-            about_them = {i for i, r in enumerate(staged) if r.data.data_subject(r.subject) in subjects}
-            raise UnstorableError(about_them, away) from away
+            raise UnstorableError(_about(staged, subjects), away) from away
+
+
+def _about(staged: Sequence[Recorded[Event]], subjects: AbstractSet[UUID]) -> set[int]:
+    """Which of the events hold personal data of these subjects."""
+    return {
+        index
+        for index, r in enumerate(staged)
+        if r.data.personal is not None and r.data.data_subject(r.subject) in subjects
+    }
+
+
+def _refuse_erased(staging: Staging, keys: Mapping[UUID, SubjectKey | None]) -> None:
+    """Raises UnstorableError where something is to be sealed for a subject whose key is destroyed, or is being so."""
+    erased = _about(staging.staged, {subject for subject, key in keys.items() if key is None})
+    for subject, behind in staging.destroyed.items():
+        erased |= {index for index in _about(staging.staged, {subject}) if index >= behind}
+    if erased:
+        refusal = KeyErased("The person's data is erased for good: nothing about that person can be recorded any more.")
+        raise UnstorableError(erased, refusal)
 
 
 def _culprits(decided: Iterable[Decided], indexes: AbstractSet[int]) -> list[Job]:
     return [d.job for d in decided if any(index in indexes for index in range(d.first, d.last))]
 
 
-def _sealed(recorded: Recorded[Event], keys: dict[UUID, SubjectKey]) -> Recorded[Event]:
+def _sealed(recorded: Recorded[Event], keys: Mapping[UUID, SubjectKey | None]) -> Recorded[Event]:
     block = recorded.data.personal
     if block is None:
         return recorded
     subject = recorded.data.data_subject(recorded.subject)
-    sealed = keys[subject].seal(block, event=recorded.id, subject=subject)
+    key = keys[subject]
+    assert key is not None  # noqa: S101 - such an event was refused before
+    sealed = key.seal(block, event=recorded.id, subject=subject)
     return replace(recorded, data=recorded.data.with_personal(sealed))
 
 

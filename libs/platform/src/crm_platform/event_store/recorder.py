@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent
 from eventsourcing.postgres import PostgresDatastore, PostgresProcessRecorder
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier
@@ -33,8 +33,17 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS discarded_events (
         LIKE parked_events, discarded_by text NOT NULL, discard_reason text NOT NULL,
         discarded_at timestamptz NOT NULL DEFAULT now())""",
-    """CREATE TABLE IF NOT EXISTS subject_keys (
-        subject uuid PRIMARY KEY, key uuid NOT NULL UNIQUE, wrapped bytea NOT NULL)""",
+    # A subject whose key was destroyed keeps its row, with neither key nor wrapped key: it never gets another one.
+    """CREATE TABLE IF NOT EXISTS subject_keys (subject uuid PRIMARY KEY, key uuid UNIQUE, wrapped bytea)""",
+    # Tables of the releases before: looked at first, because the change itself would wait for every writer.
+    """DO $$ BEGIN
+        IF EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = 'subject_keys'::regclass AND attname = 'key' AND attnotnull)
+        THEN ALTER TABLE subject_keys ALTER key DROP NOT NULL, ALTER wrapped DROP NOT NULL; END IF; END $$""",
+    """CREATE TABLE IF NOT EXISTS destroyed_keys (
+        key uuid PRIMARY KEY, destroyed_at timestamptz NOT NULL DEFAULT now(), published_at timestamptz)""",
+    "CREATE INDEX IF NOT EXISTS unpublished_destroyed_keys ON destroyed_keys (key) WHERE published_at IS NULL",
+    "CREATE SEQUENCE IF NOT EXISTS key_destructions",
     """CREATE TABLE IF NOT EXISTS relay_checkpoint (
         relay text PRIMARY KEY, position bigint NOT NULL, partitions jsonb NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS event_checkpoints (
@@ -42,6 +51,10 @@ TABLES = (
         previous bytea NOT NULL, signed_at timestamptz NOT NULL, public_key bytea NOT NULL,
         signature bytea NOT NULL)""",
 )
+
+
+_DESTRUCTIONS = SQL("SELECT last_value AS number, is_called AS counted FROM key_destructions")
+"""Read under the table's lock: whoever destroys keys holds it, too, so no number is missed or seen too early."""
 
 
 class Statement(NamedTuple):
@@ -54,6 +67,17 @@ class Statement(NamedTuple):
 
 class GuardFailedError(Exception):
     """A compare-and-set did not find what it expected: somebody else has moved on. Nothing was stored."""
+
+
+class KeysDestroyedError(IntegrityError):
+    """Subject keys were destroyed since those that seal the events were looked up. Nothing was stored: decide again."""
+
+
+class Destructions(NamedTuple):
+    """How often keys were destroyed in this store. It is only ever compared with another of its kind."""
+
+    number: int
+    counted: bool
 
 
 class StoredReply(NamedTuple):
@@ -97,15 +121,19 @@ class Recorder(PostgresProcessRecorder):
         *,
         guards: Iterable[Statement] = (),
         after: Callable[[Sequence[int]], Iterable[Statement]] = lambda _positions: (),
+        keys_as_of: Destructions | None = None,
     ) -> Sequence[int]:
         """Store events and whatever belongs to them in one transaction; returns the events' positions.
 
-        `after` is given the positions and may add statements. Raises GuardFailedError, the library's IntegrityError
-        on a version conflict, OperationalError when the outcome is unknown.
+        `after` is given the positions and may add statements. `keys_as_of` is from before the keys were looked up that
+        seal the events. Raises GuardFailedError, KeysDestroyedError where keys were destroyed since then, the library's
+        IntegrityError on a version conflict, OperationalError when the outcome is unknown.
         """
         with self.datastore.get_connection() as conn, conn.cursor() as cursor:
             # One round trip, not one for each; what is raised from here on rolls back.
-            cursor.execute(self._begin(notify=bool(events)))
+            cursor.execute(self._begin(notify=bool(events), keys=keys_as_of is not None))
+            if keys_as_of is not None and _last_row(cursor) != keys_as_of:
+                raise KeysDestroyedError("subject keys were destroyed meanwhile")
             for guard in guards:
                 self._execute(cursor, guard)
             positions: list[int] = []
@@ -117,12 +145,22 @@ class Recorder(PostgresProcessRecorder):
             cursor.execute("COMMIT")
             return positions
 
-    def _begin(self, *, notify: bool) -> Composed:
-        """Begin, and lock the table for writers: positions are given and committed in one order."""
+    def _begin(self, *, notify: bool, keys: bool) -> Composed:
+        """Begin, and lock the table for writers: positions are given and committed in one order, keys destroyed, too.
+
+        With `keys`, the last result tells the destructions.
+        """
         statements = [SQL("BEGIN"), *self.lock_table_statements]
         if notify:
             statements.append(SQL("NOTIFY {}").format(Identifier(self.channel_name)))
+        if keys:
+            statements.append(_DESTRUCTIONS)
         return SQL("; ").join(statements)
+
+    def destructions(self) -> Destructions:
+        """How often keys were destroyed up to now."""
+        (row,) = self.fetched(_DESTRUCTIONS, ())
+        return Destructions(*row)
 
     @staticmethod
     def _execute(cursor: Any, statement: Statement) -> None:
@@ -149,6 +187,13 @@ class Recorder(PostgresProcessRecorder):
             SQL("SELECT command_id, fingerprint, receipt FROM replies WHERE command_id = ANY(%b)"), (list(commands),)
         )
         return {command: StoredReply(fingerprint, receipt) for command, fingerprint, receipt in rows}
+
+
+def _last_row(cursor: Any) -> Destructions:
+    """Of several statements that were sent as one, the row of the last."""
+    while cursor.nextset():
+        pass
+    return Destructions(**cursor.fetchone())
 
 
 def _columns(events: Sequence[StoredEvent]) -> tuple[list[Any], ...]:

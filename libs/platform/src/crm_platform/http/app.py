@@ -52,7 +52,8 @@ def create_app(
 ) -> ServiceApp:
     """The application of the service `name`. `middleware` stands between what every request has and the routes.
 
-    Its routes find on `app.state`: `verifier` and `cursor_key`, set here; `store` (CommandStore), `read_models`
+    Its routes find on `app.state`: `verifier`, `cursor_key` and `stopping`, which says whether the process was told to
+    stop, set here; `store` (CommandStore), `read_models`
     (projection class -> ReadModel) and `parking_lots` (consumer name -> ParkingLot), which the composition root sets
     once it is connected. Until then 503 is answered.
     """
@@ -70,6 +71,7 @@ def create_app(
     )
     app.state.verifier = TokenVerifier(settings.auth_jwks, settings.auth_issuer, settings.auth_audience)
     app.state.cursor_key = settings.cursor_key.get_secret_value()
+    app.state.stopping = lambda: health.stopping
     app.state.store = None
     app.state.read_models = {}
     app.state.parking_lots = None

@@ -23,6 +23,7 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # No @ and no space: an address must not come in as a request id, for the id is logged.
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _BODY_LIMIT = "__body_limit__"
+_STREAMS = "__streams__"
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -37,6 +38,15 @@ def accepts_bodies_up_to(limit: int) -> Callable[[Endpoint], Endpoint]:
         return endpoint
 
     return declare
+
+
+def streams(endpoint: Endpoint) -> Endpoint:
+    """Declare that a route's answer goes on for as long as the client listens.
+
+    It counts as answered once it begins: an open stream is no request in work, and its end says nothing about speed.
+    """
+    setattr(endpoint, _STREAMS, True)
+    return endpoint
 
 
 class RequestMiddleware:
@@ -59,7 +69,10 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = _Exchange(scope, send, _request_id(headers), closes=self._stopping())
+        work = 0
+        exchange = _Exchange(
+            scope, send, _request_id(headers), closes=self._stopping(), answered=lambda: self._let_go(work)
+        )
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         body = _BoundedBody(scope, receive, headers.get("content-length"), self._body_limit)
         app, work = self._admitted(scope)
@@ -72,8 +85,10 @@ class RequestMiddleware:
             log.exception("request failed", exc_info=error)
             await internal_error(scope)(scope, receive, exchange.send)
         finally:
-            self._in_work -= work
             exchange.finish()
+
+    def _let_go(self, work: int) -> None:
+        self._in_work -= work
 
     def _admitted(self, scope: Scope) -> tuple[ASGIApp, int]:
         """What answers the request, and how much work it is."""
@@ -91,12 +106,16 @@ def _request_id(headers: Headers) -> str:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its answer. `answered` is called once, when it is."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str, *, closes: bool) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, request_id: str, *, closes: bool, answered: Callable[[], None]
+    ) -> None:
         self._scope = scope
         self._send = send
         self._closes = closes
+        self._answered = answered
+        self._finished = False
         self._began = time.perf_counter()
         self.request_id = request_id
         self.status = 0
@@ -113,8 +132,14 @@ class _Exchange:
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"private, no-cache"))
         await self._send(message)
+        if message["type"] == "http.response.start" and getattr(self._scope.get("endpoint"), _STREAMS, False):
+            self.finish()
 
     def finish(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self._answered()
         seconds = time.perf_counter() - self._began
         method = self._scope["method"] if self._scope["method"] in METHODS else "other"
         route = route_of(self._scope)

@@ -46,11 +46,19 @@ class CursorSigner:
     query: bytes
 
     def sign(self, position: Position) -> str:
-        payload = msgspec.msgpack.encode(position)
-        return _text(self._signature(payload) + payload)
+        return self.sign_payload(msgspec.msgpack.encode(position))
 
     def read(self, cursor: str) -> Position:
         """Raises Malformed for a cursor that this query did not give."""
+        position: Position = msgspec.msgpack.decode(self.payload(cursor), type=Position)
+        return position
+
+    def sign_payload(self, payload: bytes) -> str:
+        """A cursor that holds whatever says where a query goes on."""
+        return _text(self._signature(payload) + payload)
+
+    def payload(self, cursor: str) -> bytes:
+        """What was signed. Raises Malformed for a cursor that this query did not give."""
         refusal = Malformed("The cursor is not one that this query gave: start again without it.")
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -59,8 +67,7 @@ class CursorSigner:
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._signature(payload)) or _text(raw) != cursor:
             raise refusal
-        position: Position = msgspec.msgpack.decode(payload, type=Position)
-        return position
+        return payload
 
     def _signature(self, payload: bytes) -> bytes:
         return hmac.digest(self.key, self.query + payload, "sha256")[:_SIGNATURE_BYTES]

@@ -10,9 +10,9 @@ from crm_platform import kafka, mongo
 from crm_platform.authenticity import Authenticator
 from crm_platform.logging import get_logger
 from crm_platform.projection import Projection
-from crm_platform.rebuild.rebuilding import Rebuilding, RebuildRefusedError, Site
+from crm_platform.rebuild.rebuilding import Rebuilding, Site
+from crm_platform.rebuild.refusals import RebuildRefusedError
 from crm_platform.rebuild.report import JsonLines
-from crm_platform.sealing import InstallationKey
 from crm_platform.settings import ServiceSettings
 
 log = get_logger(__name__)
@@ -42,7 +42,7 @@ async def run_job(
     try:
         projection = _named(asked.read_model, projections)
         async with _database(settings, service) as database:
-            authenticator = Authenticator(InstallationKey(settings.installation_key.get_secret_value()))
+            authenticator = Authenticator(settings.installation())
             site = Site(projection, database, REGISTRY, authenticator, settings.kafka_bootstrap)
             differences = await _step(asked)(Rebuilding(site, report))
     except RebuildRefusedError as refusal:

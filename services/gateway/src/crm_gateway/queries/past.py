@@ -1,22 +1,12 @@
 """A customer as of any past moment. The cost grows with the events of that customer, not with anybody else's."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from crm_gateway.projections.campaigns import CampaignRecord, EngagementRecord, EnrolmentRecord
-from crm_gateway.projections.leads import LeadRecord
-from crm_gateway.projections.opportunities import OpportunityRecord
-from crm_gateway.projections.parties import PartyLink
-from crm_gateway.projections.profile import CustomerProfile
-from crm_gateway.projections.tickets import TicketRecord
-from crm_gateway.projections.timeline import TimelineEntry
 from crm_gateway.queries.selection import FoldedRecords
+from crm_gateway.queries.streams import customer_streams
 from crm_platform.errors import NotFound, NotYetHappened, Refusal
-from crm_platform.history import Streams
 from crm_platform.inbound import Inbound
-from crm_platform.mongo import Row
 from crm_platform.past import Axis, documents_after, known_at
-from crm_platform.projection import Document
 from crm_platform.read_model import ReadModel
 
 MOST_EVENTS = 100_000
@@ -50,40 +40,6 @@ async def customer_events(customers: ReadModel, contact_id: str) -> list[Inbound
     if (events := sum(streams.values())) > MOST_EVENTS:
         raise TooManyEvents(f"This customer has {events} events; the past is told of {MOST_EVENTS} at most.")
     return await customers.history.of_streams(streams)
-
-
-async def customer_streams(customers: ReadModel, contact_id: str) -> Streams:
-    """The streams in which a customer's facts stand, with their lengths.
-
-    A record never changes whose it is, so what belonged to a customer at any time is found by what does today.
-    """
-    own, mine = _Streams(customers), (contact_id,)
-    await own.add(CustomerProfile, "_id", mine)
-    await own.add(TimelineEntry, "contact_id", mine)
-    touched = await own.add(EnrolmentRecord, "contact_id", mine, "campaign_id")
-    touched += await own.add(EngagementRecord, "contact_id", mine, "campaign_id")
-    links = await own.add(PartyLink, "contact_id", mine, "cause", "cause_id")
-    leads = [link["cause_id"] for link in links if link["cause"] == "lead"]
-    await own.add(LeadRecord, "_id", leads)
-    await own.add(OpportunityRecord, "lead_id", leads)
-    await own.add(TicketRecord, "_id", [link["cause_id"] for link in links if link["cause"] == "ticket"])
-    await own.add(CampaignRecord, "_id", {row["campaign_id"] for row in touched})
-    return own.lengths
-
-
-class _Streams:
-    """Collects streams: a record that follows an aggregate has its stream's id, and as version the stream's length."""
-
-    def __init__(self, customers: ReadModel) -> None:
-        self._customers = customers
-        self.lengths: dict[str, int] = {}
-
-    async def add(self, kind: type[Document], field: str, values: Iterable[str], *members: str) -> list[Row]:
-        """Returns the members asked for of each record found."""
-        where, wanted = {field: {"$in": list(values)}}, dict.fromkeys(("version", *members), 1)
-        rows = await self._customers.collection(kind).find(where, wanted).to_list(None)
-        self.lengths |= {row["_id"]: row["version"] for row in rows}
-        return rows
 
 
 def _instant(inbound: Inbound, axis: Axis) -> datetime:
