@@ -90,7 +90,8 @@ def test_each_service_has_a_database_of_its_own_behind_a_password(stack: Stack) 
 
 def test_no_password_is_in_a_log(stack: Stack) -> None:
     logs = "".join(stack.log(part) for part in INFRASTRUCTURE)
-    secrets = [file.read_text().strip() for file in stack.folder.secrets.iterdir()]
+    # A list of further keys is empty until there are any.
+    secrets = [text for file in stack.folder.secrets.iterdir() if (text := file.read_text().strip())]
     assert not [secret for secret in secrets if secret in logs]
 
 

@@ -12,7 +12,7 @@ from crm_local.folder import StateFolder
 
 ISSUER = "crm-local"
 AUDIENCE = "crm"
-ROLES = ("sales", "service", "marketing", "analyst", "admin", "adapter")
+ROLES = ("sales", "service", "marketing", "analyst", "admin", "adapter", "privacy")
 DEFAULT_TTL = 8 * 3600
 
 

@@ -43,10 +43,14 @@ class Role(StrEnum):
     ANALYST = "analyst"
     ADMIN = "admin"
     ADAPTER = "adapter"
+    PRIVACY = "privacy"
 
 
 STAFF = (Role.SALES, Role.SERVICE, Role.MARKETING, Role.ANALYST, Role.ADMIN)
-"""Everybody who works here; an adapter is a program and reads nothing."""
+"""Everybody who works with customers; an adapter is a program and reads nothing.
+
+Privacy is a right of its own: to take out all that is held about a person, and to have it erased.
+"""
 
 _ROLES = {role.value: role for role in Role}
 
@@ -201,12 +205,15 @@ def _actor(claims: dict[str, Any]) -> Actor:
 
 
 class Guard(SecurityBase):
-    """What stands before a route: a request must carry a token with one of the roles. No roles = any valid token."""
+    """What stands before a route: a request must carry a token with one of the roles. No roles = any valid token.
 
-    def __init__(self, roles: tuple[Role, ...]) -> None:
+    An admin may whatever others may, but for a right of its own (`admin` False): that must be given by its name.
+    """
+
+    def __init__(self, roles: tuple[Role, ...], *, admin: bool = True) -> None:
         self.model = HTTPBearer(bearerFormat="JWT", description="An access token (RFC 9068) with the claim `roles`.")
         self.scheme_name = "bearer"
-        self._allowed = frozenset((*roles, Role.ADMIN)) if roles else None
+        self._allowed = frozenset((*roles, Role.ADMIN) if admin else roles) if roles else None
 
     async def actor(self, request: Request) -> Actor:
         """Who is asking. Raises Unauthenticated, Forbidden, or Unavailable."""

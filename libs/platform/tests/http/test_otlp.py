@@ -5,7 +5,9 @@ import json
 import os
 import signal
 import sys
+from base64 import b64decode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from socket import socket
 from typing import Any
@@ -15,10 +17,14 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from libs.platform.tests.http.conftest import Issuer
-from libs.platform.tests.waiting import eventually
+from libs.platform.tests.waiting import eventually, running
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from crm_local.plan import Addresses
+from crm_platform import mongo
+from crm_platform.keyring import Keyring, KeyringFiller
+from crm_platform.sealing import InstallationKey
+from crm_platform.wakeup import Wakeup
 
 LOADED = """
 import sys
@@ -98,7 +104,11 @@ class SalesProcess:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "crm_sales", "api", env=self.environment, stdout=asyncio.subprocess.PIPE
         )
-        await eventually(self._ready, within=60)
+        try:
+            await eventually(self._ready, within=60)
+        except TimeoutError:
+            self.process.kill()
+            raise
 
     async def _ready(self) -> bool:
         try:
@@ -143,11 +153,27 @@ async def sales(
         "CRM_OTLP_ENDPOINT": receiver.url,
     }
     process = SalesProcess({**os.environ, **environment, **told}, issuer.token())
-    await process.start()
-    yield process
-    if process.process.returncode is None:
-        process.process.kill()
-        await process.process.wait()
+    async with _keys_are_read(addresses, bootstrap, told["CRM_MONGODB_DATABASE"], environment):
+        await process.start()
+        yield process
+        if process.process.returncode is None:
+            process.process.kill()
+            await process.process.wait()
+
+
+@asynccontextmanager
+async def _keys_are_read(
+    addresses: Addresses, bootstrap: str, name: str, environment: dict[str, str]
+) -> AsyncIterator[None]:
+    """What the service's worker does, without which no process of it becomes ready."""
+    client = mongo.connect(addresses.mongodb_uri)
+    database = mongo.database(client, name)
+    installation = InstallationKey(b64decode(environment["CRM_INSTALLATION_KEY"]))
+    applied = Wakeup()
+    keyring = Keyring(database, installation, bootstrap, "sales.keyring", applied)
+    async with running(KeyringFiller("sales.keyring", database, keyring, bootstrap, "0", applied).run):
+        yield
+    client.close()
 
 
 @pytest.mark.integration

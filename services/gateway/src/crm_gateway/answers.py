@@ -269,3 +269,33 @@ class EventPage(TypedDict):
     items: list[PublishedEvent]
     next: str
     more: bool
+
+
+class ExportedEvent(TypedDict):
+    """A fact as it was recorded; what is personal in `data` is in the clear, or null where it is `erased`.
+
+    Its members are those of the event's schema (docs/events.md).
+    """
+
+    id: str
+    type: str
+    stream: str
+    recorded_at: datetime
+    occurred_at: datetime
+    erased: bool
+    data: dict[str, Any]
+
+
+class HeldBy(TypedDict):
+    """What one service holds about a person, in words and as events, the first recorded first."""
+
+    holds: str
+    events: list[ExportedEvent]
+
+
+class PersonalData(TypedDict):
+    """Everything that is held about one person, by the service that holds it."""
+
+    contact_id: str
+    exported_at: datetime
+    services: dict[str, HeldBy]

@@ -39,8 +39,8 @@ def positions_after(request: Request) -> tuple[str, ...]:
 class ReadGuard(Guard):
     """The dependency that yields a read model to those who have one of the roles."""
 
-    def __init__(self, projection: type[Projection], roles: tuple[Role, ...]) -> None:
-        super().__init__(roles)
+    def __init__(self, projection: type[Projection], roles: tuple[Role, ...], *, admin: bool = True) -> None:
+        super().__init__(roles, admin=admin)
         self._projection = projection
 
     async def __call__(self, request: Request) -> ReadModel:
