@@ -29,8 +29,7 @@ Streams = Mapping[str, int]
 
 def history_row(inbound: Inbound) -> mongo.Row:
     """An event as it is kept. It has been applied, so it is readable."""
-    event, record = inbound.event, inbound.record
-    assert event is not None  # noqa: S101 - only what was read can be applied
+    event, record = inbound.applied_event, inbound.record
     return {
         "_id": Binary(event.id.bytes, UUID_SUBTYPE),
         "correlation": event.correlation,
@@ -112,4 +111,4 @@ def _record(row: mongo.Row, event: Recorded[Event]) -> ConsumerRecord:
 
 def events_of(inbounds: Iterable[Inbound]) -> list[Recorded[Event]]:
     """The events themselves."""
-    return [inbound.event for inbound in inbounds if inbound.event is not None]
+    return [inbound.applied_event for inbound in inbounds]

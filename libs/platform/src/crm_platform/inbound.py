@@ -56,6 +56,12 @@ class Inbound:
     given_up: bool = False
 
     @property
+    def applied_event(self) -> Recorded[Event]:
+        """The event, of a record that was applied: only what was read can be."""
+        assert self.event is not None  # noqa: S101 - see above
+        return self.event
+
+    @property
     def event_id(self) -> str | None:
         """The event's id: of an event that cannot be read, the one that its headers claim."""
         if self.event is not None:

@@ -46,14 +46,14 @@ def known_at(inbounds: Iterable[Inbound], at: datetime, axis: Axis) -> list[Inbo
     an event counts no earlier than the events of its stream before it, which it builds on.
     """
     if axis is Axis.RECORDED:
-        return [inbound for inbound in inbounds if _event(inbound).time <= at]
+        return [inbound for inbound in inbounds if inbound.applied_event.time <= at]
     return [inbound for inbound, since in _with_true_since(inbounds) if since <= at]
 
 
 def _with_true_since(inbounds: Iterable[Inbound]) -> Iterator[tuple[Inbound, datetime]]:
     since: dict[UUID, datetime] = {}
     for inbound in inbounds:
-        event = _event(inbound)
+        event = inbound.applied_event
         since[event.subject] = max(event.data.occurred_at, since.get(event.subject, event.data.occurred_at))
         yield inbound, since[event.subject]
 
@@ -62,7 +62,7 @@ def documents_after(projection: Projection, inbounds: Sequence[Inbound]) -> Docu
     """The documents that these events make."""
     folding = _folding(projection, inbounds)
     for inbound in inbounds:
-        folding.effect(inbound, _event(inbound))
+        folding.effect(inbound, inbound.applied_event)
     return folding.changed
 
 
@@ -71,10 +71,10 @@ def steps(projection: Projection, inbounds: Sequence[Inbound]) -> Iterator[Step]
     folding = _folding(projection, inbounds)
     for inbound in inbounds:
         before = {target: folding.changed.get(target) for target in folding.targets_of(inbound)}
-        folding.effect(inbound, _event(inbound))
+        folding.effect(inbound, inbound.applied_event)
         after = folding.changed
         yield Step(
-            _event(inbound),
+            inbound.applied_event,
             [Change(t, was, after[t]) for t, was in before.items() if t in after and after[t] is not was],
         )
 
@@ -83,8 +83,3 @@ def _folding(projection: Projection, inbounds: Sequence[Inbound]) -> Folding:
     folding = Folding(projection, inbounds)
     folding.targets()
     return folding
-
-
-def _event(inbound: Inbound) -> Recorded[Event]:
-    assert inbound.event is not None  # noqa: S101 - what is kept was read before
-    return inbound.event

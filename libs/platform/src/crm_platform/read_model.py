@@ -14,14 +14,13 @@ from crm_events.registry import Registry
 from crm_platform import kafka, mongo
 from crm_platform.cursor import Cursor, Cursors
 from crm_platform.errors import NotFound, Unavailable
-from crm_platform.folding import Documents, from_row
+from crm_platform.folding import from_row
 from crm_platform.generations import Generation
-from crm_platform.history import History, Streams
+from crm_platform.history import History
 from crm_platform.http.paging import Page, PageRequest
 from crm_platform.keyring import Keyring
 from crm_platform.mongo_cursors import MongoCursors
 from crm_platform.mongo_parking import MongoParking
-from crm_platform.past import Axis, documents_after, known_at
 from crm_platform.projection import Document
 from crm_platform.sealing import SealedBlock
 
@@ -122,13 +121,6 @@ class ReadModel:
             await self._keyring.prefetch(keys)
         except (*kafka.TRANSIENT, mongo.MongoError) as away:
             raise Unavailable("The keys of personal data cannot be looked up now; try again in a moment.") from away
-
-    # -- the past
-
-    async def documents_at(self, streams: Streams, at: datetime, axis: Axis) -> Documents:
-        """The documents that these streams had made by then."""
-        kept = await self.history.of_streams(streams)
-        return documents_after(self._projection, known_at(kept, at, axis))
 
     # -- read-your-writes and freshness
 

@@ -14,6 +14,7 @@ from libs.platform.tests.event_chain.conftest import LOG, Vault
 from crm_events.envelope import event_id
 from crm_platform.event_chain import findings, verification
 from crm_platform.event_chain.checkpoint import CheckpointKeys
+from crm_platform.event_chain.findings import Report
 from crm_platform.event_chain.verification import NotVerifiableError, verify
 from crm_platform.sealing import InstallationKey
 from crm_platform.testing import story_id
@@ -42,6 +43,17 @@ async def test_an_untouched_store_is_verified_and_its_extent_is_told(signed: Vau
     assert report.head.position == signed.events()[-1]["notification_id"]
 
 
+def _verified_with_a_bit_flipped(vault: Vault, row: dict[str, Any], data: st.DataObject) -> Report:
+    """What is found while one bit of the event's state is another; afterwards it is as it was."""
+    state = bytearray(row["state"])
+    state[data.draw(st.integers(0, len(state) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    vault.rewrite(row["notification_id"], bytes(state))
+    try:
+        return vault.verify()
+    finally:
+        vault.rewrite(row["notification_id"], row["state"])
+
+
 async def test_any_bit_that_is_flipped_in_any_signed_event_names_that_event(signed: Vault) -> None:
     rows = signed.events()
 
@@ -49,13 +61,7 @@ async def test_any_bit_that_is_flipped_in_any_signed_event_names_that_event(sign
     @given(st.data())
     def flip(data: st.DataObject) -> None:
         row = data.draw(st.sampled_from(rows))
-        state = bytearray(row["state"])
-        state[data.draw(st.integers(0, len(state) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-        signed.rewrite(row["notification_id"], bytes(state))
-        try:
-            report = signed.verify()
-        finally:
-            signed.rewrite(row["notification_id"], row["state"])
+        report = _verified_with_a_bit_flipped(signed, row, data)
         assert [finding.event and finding.event.id for finding in report.findings] == [_id_of(row)]
 
     flip()
@@ -71,13 +77,7 @@ async def test_any_bit_that_is_flipped_before_it_is_signed_is_noticed_by_the_eve
     @given(st.data())
     def flip(data: st.DataObject) -> None:
         row = data.draw(st.sampled_from(followed))
-        state = bytearray(row["state"])
-        state[data.draw(st.integers(0, len(state) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-        vault.rewrite(row["notification_id"], bytes(state))
-        try:
-            report = vault.verify()
-        finally:
-            vault.rewrite(row["notification_id"], row["state"])
+        report = _verified_with_a_bit_flipped(vault, row, data)
         # Without a signature an altered link looks as if the event before it were altered.
         accused = [finding.event and finding.event.id for finding in report.findings]
         assert _id_of(row) in accused

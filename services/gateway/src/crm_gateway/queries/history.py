@@ -30,7 +30,7 @@ async def history_items(
 ) -> list[HistoryItem]:
     """The changes of a customer after a position, newest first, at most `limit`. Raises NotFound and TooManyEvents."""
     kept = await customer_events(customers, contact_id)
-    kept.sort(key=lambda inbound: _place(inbound.event) if inbound.event else ())
+    kept.sort(key=lambda inbound: _place(inbound.applied_event))
     told = [step for step in map(_told, steps(customers.generation.projection, kept)) if step.changes]
     told.reverse()
     page = [step for step in told if after is None or _position(step.event) < after][:limit]

@@ -43,8 +43,8 @@ async def customer_events(customers: ReadModel, contact_id: str) -> list[Inbound
 
 
 def _instant(inbound: Inbound, axis: Axis) -> datetime:
-    assert inbound.event is not None  # noqa: S101 - what is kept was read before
-    return inbound.event.time if axis is Axis.RECORDED else inbound.event.data.occurred_at
+    event = inbound.applied_event
+    return event.time if axis is Axis.RECORDED else event.data.occurred_at
 
 
 def _written(instant: datetime) -> str:
