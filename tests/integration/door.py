@@ -50,6 +50,13 @@ class Door:
         self.stack = stack
         self._session = session
         self._tokens: dict[str, str] = {}
+        self._subject: str | None = None
+
+    def of(self, subject: str) -> "Door":
+        """The same door for one person, who is called that."""
+        door = Door(self.stack, self._session)
+        door._subject = subject
+        return door
 
     async def get(self, path: str, *, role: str = "analyst", after: str = "", **parameters: str) -> Reply:
         return await self.send("GET", path, role=role, headers={"CRM-After": after} if after else {}, params=parameters)
@@ -73,7 +80,7 @@ class Door:
 
     def token(self, role: str) -> str:
         if role not in self._tokens:
-            self._tokens[role] = self.stack.token(role)
+            self._tokens[role] = self.stack.token(role, subject=self._subject)
         return self._tokens[role]
 
     async def customer(self, *, after: str = "", **identifier: str) -> Any:

@@ -1,48 +1,10 @@
 """A person is given all that is held about them, and nothing of anybody else; nobody takes that without the right."""
 
-from typing import Any
 from uuid import uuid4
 
 import orjson
 from door import Door
-
-
-class Person:
-    """Somebody who has said something personal to every service, each time in words of its own."""
-
-    def __init__(self, crm: Door) -> None:
-        self._crm = crm
-        self.email = f"{uuid4().hex}@example.org"
-        self.words = {name: f"{name}-{uuid4().hex}" for name in ("name", "before", "message", "title", "body", "reply")}
-        self.contact_id = ""
-
-    async def tells(self) -> None:
-        crm, party = self._crm, {"email": self.email}
-        contact = {"name": self.words["before"], "identifiers": [{"kind": "email", "value": self.email}]}
-        registered = (await crm.post("/api/contacts", contact, role="sales")).expect(201)
-        self.contact_id = registered.id
-        (
-            await crm.patch(
-                f"/api/contacts/{registered.id}",
-                {"name": self.words["name"]},
-                role="sales",
-                headers={"If-Match": registered.headers["ETag"]},
-            )
-        ).expect(200)
-        lead = {"party": party, "source": "web-form", "message": self.words["message"]}
-        captured = (await crm.post("/api/leads", lead, role="sales")).expect(201)
-        (await crm.get(f"/api/leads/{captured.id}", after=captured.position)).expect(200)
-        (await crm.post(f"/api/leads/{captured.id}/qualify", {"score": 80}, role="sales")).expect(200)
-        deal = {"title": self.words["title"], "value": {"amount": "10.00", "currency": "EUR"}}
-        converted = (await crm.post(f"/api/leads/{captured.id}/convert", deal, role="sales")).expect(200)
-        ticket = {"party": party, "subject": "Help", "body": self.words["body"], "channel": "email"}
-        opened = (await crm.post("/api/tickets", ticket, role="service")).expect(201)
-        reply = {"author": "customer", "body": self.words["reply"]}
-        replied = (await crm.post(f"/api/tickets/{opened.id}/reply", reply, role="service")).expect(200)
-        await crm.customer(after=f"{converted.position} {opened.position} {replied.position}", email=self.email)
-
-    async def export(self, role: str = "privacy") -> Any:
-        return await self._crm.get(f"/api/contacts/{self.contact_id}/personal-data", role=role)
+from person import Person
 
 
 async def test_an_export_holds_all_that_was_said_and_nobody_elses_words(crm: Door) -> None:

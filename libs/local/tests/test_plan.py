@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from crm_contacts import erasure
 from crm_local.errors import LocalStackError
 from crm_local.folder import StateFolder
 from crm_local.plan import INFRASTRUCTURE, PARTS, Addresses, make_plan, selected_parts
 from crm_local.process import spawn
+from crm_local.services import SERVICES
 
 
 def test_all_parts_are_started_unless_some_are_named() -> None:
@@ -80,3 +82,7 @@ def test_a_services_secrets_are_its_stacks_whatever_the_shell_says(
         return (tmp_path / "log").read_text()
 
     assert asyncio.run(said()) == "None debug\n"
+
+
+def test_no_erasure_is_complete_without_a_service() -> None:
+    assert set(erasure.SERVICES) == set(SERVICES)

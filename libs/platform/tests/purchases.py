@@ -35,7 +35,7 @@ def _total(event: Recorded[PurchaseNoted], place: Place) -> str:
 
 
 class Purchases(Projection):
-    name: ClassVar[str] = "purchases"
+    name = "purchases"
     version: ClassVar[int] = 1
 
     @fold(PurchaseNoted, PurchaseRow)

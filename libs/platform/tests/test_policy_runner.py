@@ -59,7 +59,7 @@ REFUSED = "refused"
 class KeepTwin(Policy):
     """What is noted anywhere is noted on the twin, too."""
 
-    name: ClassVar[str] = "shop.keep-twin"
+    name = "shop.keep-twin"
     topics: ClassVar[tuple[Topic, ...]] = (OWN, INTERACTIONS)
 
     def streams(self, event: Recorded[Event]) -> Iterable[UUID]:  # noqa: ARG002 - it is always the twin

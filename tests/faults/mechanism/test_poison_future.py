@@ -1,6 +1,6 @@
 """F25, F27: a reader meets events of a later release, and events whose results no store takes; then it is mended."""
 
-from typing import ClassVar, Final
+from typing import Final
 
 import pytest
 from libs.platform.tests.kafka_topics import AUTHENTICATOR, as_record, publish
@@ -44,7 +44,7 @@ CLONED: Final = _later("PurchaseCloned", 1)
 class Later(Purchases):
     """The read model of the later release."""
 
-    name: ClassVar[str] = "purchases"
+    name = "purchases"
 
     @fold(NOTED_AGAIN, PurchaseRow)
     def noted_again(self, row: PurchaseRow | None, event: Recorded[ShopEvent]) -> PurchaseRow:

@@ -1,7 +1,19 @@
 """The published language: every event once. Type names, schemas and catalogue follow from this list."""
 
 from crm_events.adapter import InteractionRecorded, PersonDescribed
-from crm_events.contacts import ContactRegistered, ContactUpdated, InteractionLogged, PartyResolved, PartyUnknown
+from crm_events.contacts import (
+    ContactErased,
+    ContactRegistered,
+    ContactUpdated,
+    ErasureAcknowledged,
+    ErasureCompleted,
+    ErasureRequested,
+    ErasureWithdrawn,
+    InteractionLogged,
+    PartyResolved,
+    PartyUnknown,
+)
+from crm_events.erasures import ErasureStepOrdered, ErasureStepTaken, SubjectsErased
 from crm_events.event import Event
 from crm_events.marketing import CampaignCreated, CampaignLaunched, ContactEnrolled, EngagementRecorded
 from crm_events.registry import Registry
@@ -35,6 +47,11 @@ EVENTS: tuple[type[Event], ...] = (
     InteractionLogged,
     PartyResolved,
     PartyUnknown,
+    ErasureRequested,
+    ErasureWithdrawn,
+    ContactErased,
+    ErasureAcknowledged,
+    ErasureCompleted,
     LeadCaptured,
     LeadLinked,
     LeadPartyUnknown,
@@ -56,5 +73,8 @@ EVENTS: tuple[type[Event], ...] = (
     CampaignLaunched,
     ContactEnrolled,
     EngagementRecorded,
+    SubjectsErased,
+    ErasureStepOrdered,
+    ErasureStepTaken,
 )
 REGISTRY = Registry(EVENTS)

@@ -20,6 +20,7 @@ from crm_events.sales import LeadCaptured
 from crm_events.schemas import meaning
 from crm_events.topics import (
     DAY_MS,
+    ERASURES,
     INTERACTIONS,
     KEYS,
     MAX_RECORD_BYTES,
@@ -45,8 +46,9 @@ look like this: [ADR 0002](adr/0002-event-format.md).
 A released event is never edited. What a later release adds is optional, so a reader passes over members that it does
 not know; anything else is a new version, with a type name of its own, and today's readers are given the older ones in
 today's form ([ADR 0014](adr/0014-evolution.md)). Adapters' records are the exception: a member that is not named here
-is refused. Each event's JSON Schema (2020-12) describes its `data`. Each service's AsyncAPI document says what it sends
-and receives: {services}.
+is refused. Each event's JSON Schema (2020-12) describes its `data`; the gateway serves it to any valid token:
+`GET /api/schemas` lists every released version with the `url` of its schema. Each service's AsyncAPI document says what
+it sends and receives: {services}.
 
 Every event says `occurred_at`: when it was true, to the millisecond in UTC. When it was recorded stands in the
 envelope, as `time`. A late fact has an old `occurred_at` and a new `time`.
@@ -127,6 +129,8 @@ def _writer(topic: Topic) -> str:
         return "channel adapters, directly or through the gateway"
     if topic is KEYS:
         return "every service that seals personal data, its own keys"
+    if topic is ERASURES:
+        return "contacts, which orders an erasure, and by every service, which answers"
     context = topic.name.removeprefix("crm.")
     silent = "" if any(event.context == context for event in EVENTS) else ", which has no events yet"
     return f"the `{context}` service{silent}"

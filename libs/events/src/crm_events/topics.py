@@ -23,8 +23,9 @@ MARKETING = Topic("crm.marketing")
 ANALYTICS = Topic("crm.analytics")
 INTERACTIONS = Topic("crm.interactions", retention_ms=7 * DAY_MS)
 KEYS = Topic("crm.keys", partitions=3, compacted=True)
+ERASURES = Topic("crm.erasures", partitions=1)
 
-TOPICS = (CONTACTS, SALES, SERVICE, MARKETING, ANALYTICS, INTERACTIONS, KEYS)
+TOPICS = (CONTACTS, SALES, SERVICE, MARKETING, ANALYTICS, INTERACTIONS, KEYS, ERASURES)
 
 MAX_RECORD_BYTES = 256 * 1024
 """At every door a record is at most this long."""

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from crm_events import EVENTS
 from crm_events.adapter import AdapterRecord
 from crm_events.envelope import PREVIOUS_HASH, STRUCTURED
+from crm_events.erasures import ErasureStepTaken
 from crm_events.event import Event
 from crm_events.schemas import meaning
-from crm_events.topics import KEYS, Topic, context_topic
+from crm_events.topics import ERASURES, KEYS, Topic, context_topic
 from crm_platform.authenticity import HEADER as MAC_HEADER
 from crm_platform.http.app import release
 from crm_platform.service import Service
@@ -51,9 +52,11 @@ def operations_of(service: Service) -> list[Operation]:
     if service.events is not None:
         topic = service.events.topic
         found += [Operation("send", "relay", topic, _on(topic, EVENTS)), Operation("send", "key-pool", KEYS)]
-    for policy in service.policies:
+    if service.keeps_personal_data:
+        found.append(Operation("send", f"{service.name}.erasure-steps", ERASURES, (ErasureStepTaken,)))
+    for policy in service.reactions:
         found += _received(policy.name, policy.topics, policy.reactions)
-    for projection in service.projections:
+    for projection in service.read_models:
         found += _received(projection.identity, projection.topics, projection.folds)
     return found
 

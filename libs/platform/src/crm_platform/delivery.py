@@ -17,7 +17,7 @@ from crm_events.envelope import Recorded
 from crm_events.event import Event
 from crm_platform.cursor import Arrival, Cursor, Cursors, arrival
 from crm_platform.errors import Refusal, Unavailable
-from crm_platform.inbound import ADAPTER_TOPICS, Inbound
+from crm_platform.inbound import UNCHAINED_TOPICS, Inbound
 
 APPLIED, SKIPPED, PARKED, REFUSED = "applied", "skipped", "parked", "refused"
 
@@ -37,7 +37,7 @@ class Parked(NamedTuple):
 
 
 class SetAside(NamedTuple):
-    """An adapter's record that breaks the contract."""
+    """A record of a topic without a chain that breaks the contract."""
 
     record: ConsumerRecord
     reason: str
@@ -158,8 +158,8 @@ def deliver(inbounds: Iterable[Inbound], progress: Progress, effect: Effect, bec
     for inbound in inbounds:
         if inbound.given_up:
             _pass_over(inbound, progress)
-        elif inbound.record.topic in ADAPTER_TOPICS:
-            _deliver_adapter_record(inbound, progress, effect, because)
+        elif inbound.record.topic in UNCHAINED_TOPICS:
+            _deliver_unchained(inbound, progress, effect, because)
         elif inbound.link is None:
             _deliver_unproven(inbound, progress)
         else:
@@ -234,8 +234,8 @@ def _deliver_next(inbound: Inbound, moved: Cursor, progress: Progress, effect: E
         _have_effect(inbound, moved, progress, effect, because or inbound.refusal)
 
 
-def _deliver_adapter_record(inbound: Inbound, progress: Progress, effect: Effect, because: str | None) -> None:
-    """An adapter's topic has no chain: repeats are caught where the record's effect is stored."""
+def _deliver_unchained(inbound: Inbound, progress: Progress, effect: Effect, because: str | None) -> None:
+    """Repeats in a topic without a chain are caught where the record's effect is stored."""
     cursor = progress.cursor(inbound.record)
     if inbound.refusal is not None:
         progress.refuse(inbound.record, cursor, inbound.refusal)
@@ -256,7 +256,7 @@ def _have_effect(inbound: Inbound, moved: Cursor, progress: Progress, effect: Ef
     except Unavailable:
         raise
     except Refusal as refusal:
-        if inbound.record.topic in ADAPTER_TOPICS:
+        if inbound.record.topic in UNCHAINED_TOPICS:
             progress.refuse(inbound.record, moved, str(refusal))
         else:
             progress.park(inbound, moved, str(refusal))

@@ -8,17 +8,22 @@ from typing import Any, NamedTuple
 import orjson
 from aiokafka import ConsumerRecord
 
-from crm_events.adapter import AdapterRecord
 from crm_events.envelope import Recorded, UnknownEventError, UnreadableEventError
 from crm_events.event import Event
 from crm_events.registry import Registry
-from crm_events.topics import INTERACTIONS, MAX_RECORD_BYTES
+from crm_events.topics import ERASURES, INTERACTIONS, MAX_RECORD_BYTES, context_topic
 from crm_platform import authenticity, kafka
 from crm_platform.authenticity import Authenticator
 from crm_platform.upcasts import read_event
 
-ADAPTER_TOPICS = frozenset({INTERACTIONS.name})
-"""Topics that others write: what is malformed there is set aside with its reason, and the records behind it flow."""
+UNCHAINED_TOPICS = frozenset({INTERACTIONS.name, ERASURES.name})
+"""Topics that several write: their records have no place in a chain. What is malformed there is set aside with its
+reason, and the records behind it flow.
+"""
+WRITTEN_BY_OTHERS = frozenset({INTERACTIONS.name})
+"""Of those, the ones that adapters write: nothing proves who did."""
+NO_LINK = (0, 0)
+"""The place that a record of ours in such a topic is authenticated with."""
 POSITION_DIGITS = 18
 """As many as a 64-bit store holds without fail."""
 KEY_LENGTH = 100
@@ -86,8 +91,8 @@ class RecordReader:
         """Read a record in structured or in binary mode; whatever is wrong with it is told, never raised."""
         key, link = key_of(record), None
         try:
-            if record.topic in ADAPTER_TOPICS:
-                event = _adapter_event(record, self._registry)
+            if record.topic in UNCHAINED_TOPICS:
+                event = _unchained_event(record, self._registry, self._authenticator)
             else:
                 link = link_of(record, self._authenticator)
                 type_name = kafka.header(record.headers, "ce_type")
@@ -105,8 +110,9 @@ class RecordReader:
 
     def _unknown(self, inbound: Inbound, type_name: str) -> Inbound:
         """A type that nobody here has heard of is passed over; a new version of one that is handled is not."""
-        if inbound.record.topic in ADAPTER_TOPICS:
-            return replace(inbound, refusal=f"{_printable(type_name)!r} is no type that adapters may write")
+        if inbound.record.topic in UNCHAINED_TOPICS:
+            topic = inbound.record.topic
+            return replace(inbound, refusal=f"{_printable(type_name)!r} is no type that may be written to {topic}")
         if _family(type_name) in self._handled_families:
             return replace(inbound, refusal=f"{_printable(type_name)} is a version that this release cannot read")
         return replace(inbound, unhandled=type_name, unknown=True)
@@ -114,17 +120,29 @@ class RecordReader:
 
 def link_of(record: ConsumerRecord, authenticator: Authenticator) -> Link:
     """The record's place, once it is certain that a relay of ours has put it there; raises UnreadableEventError."""
-    headers = {name: value or b"" for name, value in reversed(record.headers)}
+    headers = _headers_of(record)
     link = Link(_number(headers, "ce_position"), _number(headers, "ce_previous"))
+    _prove(record, headers, link, authenticator)
+    return link
+
+
+def _headers_of(record: ConsumerRecord) -> dict[str, bytes]:
+    """The first header of each name."""
+    return {name: value or b"" for name, value in reversed(record.headers)}
+
+
+def _prove(
+    record: ConsumerRecord, headers: Mapping[str, bytes], link: tuple[int, int], authenticator: Authenticator
+) -> None:
+    """Raises UnreadableEventError where nobody of this installation has put the record at that place."""
     type_name = headers.get("ce_type", b"")
     mac = headers.get(authenticity.HEADER, b"")
     if not authenticator.proves(
         mac, record.topic, record.partition, *link, type_name, record.key or b"", record.value or b""
     ):
         raise UnreadableEventError(
-            f"the header {authenticity.HEADER} does not prove that a relay of this installation wrote the record"
+            f"the header {authenticity.HEADER} does not prove that this installation wrote the record"
         )
-    return link
 
 
 def key_of(record: ConsumerRecord) -> str:
@@ -139,13 +157,15 @@ def key_of(record: ConsumerRecord) -> str:
     return text or "none"
 
 
-def _adapter_event(record: ConsumerRecord, registry: Registry) -> Recorded[Event]:
-    """An event of a topic that others write: the size of every door, and adapters' own types only."""
+def _unchained_event(record: ConsumerRecord, registry: Registry, authenticator: Authenticator) -> Recorded[Event]:
+    """An event of a topic that several write: the size of every door, and the topic's own types only."""
     size = len(record.value or b"")
     if size > MAX_RECORD_BYTES:
         raise UnreadableEventError(f"the record has {size} bytes, over the {MAX_RECORD_BYTES} that are taken")
+    if record.topic not in WRITTEN_BY_OTHERS:
+        _prove(record, _headers_of(record), NO_LINK, authenticator)
     event = read_event(_document(record), registry)
-    if not isinstance(event.data, AdapterRecord):
+    if context_topic(event.data.context) != record.topic:
         raise UnknownEventError(event.data.type_name())
     return event
 

@@ -127,6 +127,14 @@ KEYS_DESTROYED = Counter("crm_keys_destroyed", "Data subjects whose keys command
 DESTROYED_KEYS_UNPUBLISHED = Gauge(
     "crm_destroyed_keys_unpublished", "Destroyed keys, at most 1,000, that Kafka has not acknowledged as such yet."
 )
+ERASURE_STEPS_DUE = Gauge(
+    "crm_erasure_steps_due", "Erasures of which the service was ordered to take a step that it has not taken yet."
+)
+ERASURES_OPEN = Gauge("crm_erasures_open", "Erased contacts of which not every service has acknowledged the erasure.")
+ERASURE_OLDEST_SECONDS = Gauge(
+    "crm_erasure_oldest_open_seconds",
+    "How long ago the oldest of those was confirmed; 0 where there is none.",
+)
 PURGED_RECORDS = Counter(
     "crm_purged_records", "Records deleted from a topic that others write, once they were taken in.", ("topic",)
 )

@@ -40,7 +40,7 @@ def when(event: type[Event], *, personal: bool = True) -> Callable[[Reaction], R
 class Policy:
     """A set of reactions under one stable name; `opens` are the events whose personal block they need."""
 
-    name: ClassVar[str]
+    name: str
     topics: ClassVar[tuple[Topic, ...]]
     reactions: ClassVar[dict[type[Event], str]]
     opens: ClassVar[frozenset[type[Event]]]

@@ -5,7 +5,7 @@ decided before finds its guard failed and begins again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from crm_events.registry import Registry
 from crm_platform.authenticity import Authenticator
@@ -17,7 +17,7 @@ from crm_platform.metrics import PARKED_RESOLVED
 from crm_platform.parking import SHOWN_EVENTS, Discarded, ParkedEvent, ParkedKey, Retried, not_parked
 from crm_platform.policy import Policy
 from crm_platform.policy_runner import REFUSED_BY_THE_STORE
-from crm_platform.policy_store import PolicyStore
+from crm_platform.policy_store import BEFORE_ALL, PolicyStore
 from crm_platform.reactions import Reactions
 from crm_platform.work import Staging
 
@@ -94,6 +94,23 @@ class PolicyParking:
                 continue
             PARKED_RESOLVED.labels(consumer=self.consumer, action="discarded").inc(len(events))
             return Discarded(len(events), waiting - len(events))
+
+    async def forget(self, topic: str, concerned: Callable[[Inbound], bool], *, actor: str, reason: str) -> int:
+        """Delete the content of the events that are concerned, parked or discarded; returns how many those were.
+
+        A parked one counts as discarded from now on; who decided that and why is recorded, what it said is not.
+        """
+        forgotten, after = 0, BEFORE_ALL
+        while page := await asyncio.to_thread(self._lot.held, topic, after):
+            events = [event for event in page if concerned(self._reader.read(event.record()))]
+            statements = [*self._lot.resolve(events), *self._lot.forget(events, actor, reason)]
+            try:
+                await self._store.transact(lambda _staging, wanted=statements: wanted)
+            except GuardFailedError:
+                continue
+            forgotten += len(events)
+            after = page[-1].place.partition, page[-1].offset
+        return forgotten
 
 
 class _Step:

@@ -25,6 +25,10 @@ _AS_MEMBERS = ", ".join(f'{_RENAMED[name]} AS "{name}"' if name in _RENAMED else
 _OF_KEY = "policy = %s AND topic = %s AND key = %s"
 _IN_ORDER = "ORDER BY partition, record_offset"
 
+BEFORE_ALL = (-1, -1)
+"""Partition and offset before every record."""
+HELD_PAGE = 200
+
 
 class PolicyStore:
     """One policy's cursors and parked events. All methods block."""
@@ -160,6 +164,34 @@ class PolicyStore:
                 " INSERT INTO discarded_events SELECT gone.*, %s, %s FROM gone RETURNING 1",
                 (self._policy, event.topic, event.key, event.partition, event.offset, actor, reason),
                 rows=1,
+            )
+
+    def held(self, topic: str, after: tuple[int, int]) -> list[ParkedEvent]:
+        """The next events of the topic whose content is still there, parked or discarded, in order of their places."""
+        rows = self._rows(
+            f"SELECT {_AS_MEMBERS} FROM ("  # noqa: S608 - as above
+            f" SELECT policy, {_EVENT} FROM parked_events"
+            f" UNION ALL SELECT policy, {_EVENT} FROM discarded_events) AS held"
+            " WHERE policy = %s AND topic = %s AND (partition, record_offset) > (%s, %s) AND value IS NOT NULL"
+            f" {_IN_ORDER} LIMIT %s",
+            (self._policy, topic, *after, HELD_PAGE),
+        )
+        return [_event(row) for row in rows]
+
+    def forget(self, events: Sequence[ParkedEvent], actor: str, reason: str) -> Iterable[Statement]:
+        """The content of these events is deleted, and the parked ones among them are discarded."""
+        for event in events:
+            place = (self._policy, event.topic, event.key, event.partition, event.offset)
+            yield Statement(
+                "WITH gone AS (DELETE FROM parked_events"  # noqa: S608 - as above
+                f" WHERE {_OF_KEY} AND partition = %s AND record_offset = %s RETURNING *)"
+                " INSERT INTO discarded_events SELECT gone.*, %s, %s FROM gone",
+                (*place, actor, reason),
+            )
+            yield Statement(
+                "UPDATE discarded_events SET value = NULL, headers = '[]'"  # noqa: S608 - as above
+                f" WHERE {_OF_KEY} AND partition = %s AND record_offset = %s",
+                place,
             )
 
     def _rows(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:

@@ -109,7 +109,8 @@ def _declared_folds(projection: type) -> dict[str, Declared]:
 class Projection:
     """A read model. `name` and `version` are its identity: a change of shape is a new version, built beside the old.
 
-    A large one may inherit from classes that hold the folds of one kind of record each.
+    A large one may inherit from classes that hold the folds of one kind of record each. One that several services have
+    is given the service's name when it is made.
 
     `answers` are documents whose id is a stream in which another service answers: a read after a write waits for them.
 
@@ -117,7 +118,7 @@ class Projection:
     can be folded as of any past moment (docs/adr/0017).
     """
 
-    name: ClassVar[str]
+    name: str
     version: ClassVar[int]
     topics: ClassVar[tuple[Topic, ...]]
     answers: ClassVar[tuple[type[Document], ...]] = ()

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from crm_events.registry import Registry
 from crm_platform import kafka, mongo
 from crm_platform.cursor import Cursor, Cursors
+from crm_platform.delivery import Standing
 from crm_platform.errors import NotFound, Unavailable
 from crm_platform.folding import from_row
 from crm_platform.generations import Generation
@@ -127,6 +128,11 @@ class ReadModel:
     async def cursors(self) -> Cursors:
         """How far every partition has been read."""
         return await self._cursors.all()
+
+    async def standing(self, places: set[TopicPartition]) -> Standing:
+        """The stored cursors in these partitions, and what is parked there."""
+        cursors = await self._cursors.load(places)
+        return Standing(cursors, await self._parking.parked_keys(places))
 
     async def applied(self) -> dict[TopicPartition, int]:
         """Up to which position it shows every event of each partition: the first one that is parked ends that."""

@@ -58,6 +58,8 @@ class Staging:
         self.staged: History = []
         self.destroyed: dict[UUID, int] = {}
         """The data subjects whose keys the group destroys, each with the number of events that were staged before."""
+        self.relies_on_keys = False
+        """Whether what is staged holds only as long as no key is destroyed meanwhile."""
 
     def prefetch(self, streams: Iterable[UUID]) -> None:
         """Load every stream not yet known in one query."""
@@ -205,6 +207,13 @@ class UnitOfWork:
         without a key, or with one that is destroyed, is no error.
         """
         self._destroyed[subject] = None
+
+    def unless_erased(self) -> None:
+        """What is decided from here on holds only if nobody was erased meanwhile: else it is decided again.
+
+        For a decision about a person that writes nothing to the streams by which it knows the person.
+        """
+        self._staging.relies_on_keys = True
 
     def await_answer(self, stream: UUID, version: int = 1) -> None:
         """Say that another service will answer in that stream; a read after this command waits for it too."""

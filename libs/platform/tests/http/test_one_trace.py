@@ -61,7 +61,7 @@ def keep_twin(called: str, topic: Topic) -> Policy:
     """The policy of that name: what is noted on any other purchase is noted on the twin, too."""
 
     class KeepTwin(Policy):
-        name: ClassVar[str] = called
+        name = called
         topics: ClassVar[tuple[Topic, ...]] = (topic,)
 
         @when(PurchaseNoted)

@@ -6,13 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 
 from crm_contacts.application import ContactsApplication
-from crm_contacts.commands import RegisterContact, UpdateContact
+from crm_contacts.commands import EraseContact, RegisterContact, UpdateContact, WithdrawErasure
+from crm_contacts.erasure_queries import ErasureView, all_erasures, erasure
 from crm_contacts.projections import Contacts
 from crm_contacts.queries import ContactView, all_contacts, contact
 from crm_platform.auth import STAFF, Role
-from crm_platform.http.commands import CommandSender, Written, command_sender
+from crm_platform.http.commands import CommandGuard, CommandSender, Written, command_sender, names_one
 from crm_platform.http.etags import Answer
-from crm_platform.http.reads import Page, Paging, read_model
+from crm_platform.http.reads import Page, Paging, ReadGuard, read_model
 from crm_platform.read_model import ReadModel
 
 WRITERS = (Role.SALES, Role.SERVICE, Role.MARKETING)
@@ -21,11 +22,14 @@ WRITERS = (Role.SALES, Role.SERVICE, Role.MARKETING)
 RegisterSender = Annotated[CommandSender, Depends(command_sender(*WRITERS))]
 UpdateSender = Annotated[CommandSender, Depends(command_sender(*WRITERS, if_match_required=True))]
 ContactsRead = Annotated[ReadModel, Depends(read_model(Contacts, *STAFF))]
+ErasureSender = Annotated[CommandSender, Depends(CommandGuard((Role.PRIVACY,), admin=False))]
+ErasuresRead = Annotated[ReadModel, Depends(ReadGuard(Contacts, (Role.PRIVACY,), admin=False))]
 
 
 def routes(application: ContactsApplication) -> APIRouter:
     """The routes over an application."""
     router = APIRouter()
+    one_contact_erasure = APIRouter(prefix="/contacts/{id}", dependencies=[Depends(names_one)])
 
     @router.post("/contacts", status_code=201)
     async def register(command: RegisterContact, send: RegisterSender) -> Written:
@@ -51,4 +55,27 @@ def routes(application: ContactsApplication) -> APIRouter:
     ) -> ContactView:
         return answer(await contact(contacts, id))
 
+    @one_contact_erasure.post("/erase", status_code=202)
+    async def erase(command: EraseContact, send: ErasureSender) -> Written:
+        """Ask for the erasure of a person's data, or, as the second person, confirm it: that cannot be taken back."""
+        return await send(application.erase, command)
+
+    @one_contact_erasure.post("/erasure/withdraw")
+    async def withdraw(command: WithdrawErasure, send: ErasureSender) -> Written:
+        """Take back a request that nobody has confirmed yet."""
+        return await send(application.withdraw_erasure, command)
+
+    @router.get("/contacts/{id}/erasure")
+    async def one_erasure(
+        id: UUID,  # noqa: A002 - the path names it
+        contacts: ErasuresRead,
+    ) -> ErasureView:
+        """How far the erasure is; once completed, the proof of it."""
+        return await erasure(contacts, id)
+
+    @router.get("/erasures")
+    async def list_erasures(contacts: ErasuresRead, paging: Paging) -> Page[ErasureView]:
+        return await all_erasures(contacts, paging)
+
+    router.include_router(one_contact_erasure)
     return router

@@ -1,6 +1,6 @@
 """What happens to a command: load, decide, save."""
 
-from crm_contacts.commands import RegisterContact, UpdateContact
+from crm_contacts.commands import EraseContact, RegisterContact, UpdateContact, WithdrawErasure
 from crm_contacts.domain import Contact
 from crm_contacts.identity import Identity
 from crm_events.parties import IdentifierKind, Profile
@@ -28,3 +28,17 @@ class ContactsApplication:
             given["identifiers"] = (*command.identifiers, *references)
         after = self._identity.name(before.model_copy(update=given))
         return self._identity.change(work, contact, before, after, work.now)
+
+    def erase(self, command: EraseContact, work: UnitOfWork) -> Contact:
+        """Asked for by one person, done when the second asks for the same."""
+        contact = work.target(Contact)
+        identifiers = contact.identifiers
+        contact.erase(work.actor, command.ground, work.now)
+        if contact.is_erased:
+            self._identity.erase(work, contact, identifiers, work.now)
+        return work.save(contact)
+
+    def withdraw_erasure(self, command: WithdrawErasure, work: UnitOfWork) -> Contact:  # noqa: ARG002 - its name says all
+        contact = work.target(Contact)
+        contact.withdraw_erasure(work.actor, work.now)
+        return work.save(contact)

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from crm_events.contacts import ErasureGround
 from crm_events.event import Instant
 from crm_events.parties import MAX_IDENTIFIERS, Address, Identifier, IdentifierKind, PlainDate, Profile, ShortText
 from crm_platform.command import Command
@@ -56,3 +57,16 @@ class UpdateContact(ProfileCommand):
         if not self.model_fields_set:
             raise ValueError("name at least one member to change")
         return self
+
+
+class EraseContact(Command):
+    """Erase a person's data for good: the first request asks for it, the same one from a second person does it.
+
+    `ground` is taken from the first.
+    """
+
+    ground: ErasureGround = ErasureGround.ASKED
+
+
+class WithdrawErasure(Command):
+    """Take the request back while nobody has confirmed it."""

@@ -7,18 +7,25 @@ in the transaction that registers the contact: two who register the same address
 from typing import Any, ClassVar
 from uuid import UUID
 
+from crm_contacts.erasure import SERVICES, Erasure
 from crm_events.adapter import InteractionRecorded
 from crm_events.contacts import (
     Cause,
+    ContactErased,
     ContactRegistered,
     ContactsEvent,
     ContactUpdated,
+    ErasureAcknowledged,
+    ErasureGround,
+    ErasureRequested,
+    ErasureWithdrawn,
     InteractionContent,
     InteractionLogged,
     PartyResolved,
     PartyUnknown,
     UnknownReason,
 )
+from crm_events.erasures import ErasureStep
 from crm_events.event import Event, Instant, Sealed
 from crm_events.parties import IdentifierIndex, Profile
 from crm_platform.aggregate import Aggregate
@@ -38,13 +45,20 @@ class IdentifierReleased(ContactsEvent):
     public: ClassVar[bool] = False
 
 
-PRIVATE_EVENTS: tuple[type[Event], ...] = (IdentifierClaimed, IdentifierReleased)
+class IdentifierErased(ContactsEvent):
+    """Its contact was erased: what happened before is not taken in again, whoever says it."""
+
+    public: ClassVar[bool] = False
+
+
+PRIVATE_EVENTS: tuple[type[Event], ...] = (IdentifierClaimed, IdentifierReleased, IdentifierErased)
 
 
 class IdentifierOwner(Aggregate):
-    """Whose identifier it is."""
+    """Whose identifier it is, and since when the contact whose it was is erased."""
 
     contact_id: UUID | None = None
+    erased_at: Instant | None = None
 
     def claim(self, contact_id: UUID, at: Instant) -> None:
         """Claiming what one has already changes nothing. Raises AlreadyTaken."""
@@ -58,12 +72,22 @@ class IdentifierOwner(Aggregate):
         if self.contact_id == contact_id:
             self.record(IdentifierReleased(occurred_at=at))
 
+    def erase(self, contact_id: UUID, at: Instant) -> None:
+        if self.contact_id == contact_id:
+            self.record(IdentifierErased(occurred_at=at))
+
+    def was_erased_since(self, happened: Instant) -> bool:
+        """Whether the contact whose identifier it was when that happened is erased."""
+        return self.contact_id is None and self.erased_at is not None and happened <= self.erased_at
+
     def apply(self, event: Event) -> None:
         match event:
             case IdentifierClaimed():
                 self.contact_id = event.contact_id
             case IdentifierReleased():
                 self.contact_id = None
+            case IdentifierErased():
+                self.contact_id, self.erased_at = None, event.occurred_at
 
 
 class Contact(Aggregate):
@@ -71,11 +95,16 @@ class Contact(Aggregate):
 
     profile: Profile | Sealed | None = None
     identifiers: tuple[IdentifierIndex, ...] = ()
+    erasure: Erasure | None = None
 
     @property
     def exists(self) -> bool:
         """A stream of another kind is no contact, though its id may be asked for."""
         return self.profile is not None
+
+    @property
+    def is_erased(self) -> bool:
+        return self.erasure is not None and self.erasure.erased_at is not None
 
     @property
     def known_profile(self) -> Profile | Sealed:
@@ -94,10 +123,48 @@ class Contact(Aggregate):
         if changed:
             self.record(ContactUpdated(occurred_at=at, changed=changed, profile=after, identifiers=identifiers))
 
+    def erase(self, by: str, ground: ErasureGround, at: Instant) -> None:
+        """The first person asks for it, the second one does it. Raises NotAllowed."""
+        if self.erasure is None:
+            self.record(ErasureRequested(occurred_at=at, ground=ground, requested_by=by))
+        elif self.is_erased:
+            raise NotAllowed("This contact is erased already. GET /contacts/{id}/erasure says how far that is.")
+        elif self.erasure.requested_by == by:
+            raise NotAllowed(
+                "You have asked for this erasure; it needs a second person. Somebody else with the role privacy has to"
+                " send the same request."
+            )
+        else:
+            self.record(ContactErased(occurred_at=at, confirmed_by=by, services=SERVICES))
+
+    def withdraw_erasure(self, by: str, at: Instant) -> None:
+        """Raises NotAllowed."""
+        if self.erasure is None:
+            raise NotAllowed("Nobody has asked for the erasure of this contact.")
+        if self.is_erased:
+            raise NotAllowed("This contact is erased; that cannot be taken back.")
+        self.record(ErasureWithdrawn(occurred_at=at, withdrawn_by=by))
+
+    def acknowledge_erasure(self, service: str, step: ErasureStep, at: Instant) -> None:
+        """A service says that it has taken a step. A repeat changes nothing, nor does one that nobody waits for."""
+        if self.erasure is None or not self.erasure.waits_for(service, step):
+            return
+        self.record(ErasureAcknowledged(occurred_at=at, service=service, step=step))
+        if self.erasure.is_everywhere:
+            self.record(self.erasure.proof(at))
+
     def apply(self, event: Event) -> None:
         match event:
             case ContactRegistered() | ContactUpdated():
                 self.profile, self.identifiers = event.profile, event.identifiers
+            case ErasureRequested():
+                self.erasure = Erasure.requested(event)
+            case ErasureWithdrawn():
+                self.erasure = None
+            case ContactErased() if self.erasure is not None:
+                self.erasure, self.identifiers = self.erasure.confirmed(event), ()
+            case ErasureAcknowledged() if self.erasure is not None:
+                self.erasure = self.erasure.acknowledged(event)
 
 
 class Interaction(Aggregate):

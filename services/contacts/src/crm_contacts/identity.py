@@ -19,6 +19,12 @@ class NoSuchContact(NotFound):
     code = "no-such-contact"
 
 
+class PersonErased(NotFound):
+    """It is about a person who was erased after it happened."""
+
+    status, code, title = 410, "person-erased", "The person is erased"
+
+
 class Named(NamedTuple):
     """A party as identity sees it: what is known of it, and the blind indexes of its identifiers, strongest first."""
 
@@ -55,26 +61,50 @@ class Identity:
         return self.name(Profile(name=party.name, identifiers=identifiers))
 
     def find_or_register(
-        self, work: UnitOfWork, named: Named, *, contact_id: UUID | None, new_id: UUID, source: str
+        self,
+        work: UnitOfWork,
+        named: Named,
+        *,
+        contact_id: UUID | None,
+        new_id: UUID,
+        source: str,
+        happened: Instant,
     ) -> UUID:
-        """The contact that a party is.
+        """The contact that a party is, of a fact that `happened` then.
 
         A contact id decides if there is such a contact; then the strongest identifier that is known; else a contact is
         registered. Identifiers that belong to nobody yet become the contact's. Raises NoSuchContact where an unknown
-        contact id is all that was said.
+        contact id is all that was said, and PersonErased where the person was erased after it happened: whoever says it
+        once more brings nobody back.
 
         All of it happens when it is found out, however long ago the fact was that named the party.
         """
-        known = contact_id if contact_id and work.load(Contact, contact_id).exists else None
-        if contact_id and not known and not named.indexes:
-            raise NoSuchContact(f"There is no contact {contact_id}.")
+        work.unless_erased()
+        known = self._known(work, contact_id, named)
         owners = [work.load(IdentifierOwner, i.index) for i in named.indexes]
         found = known or next((owner.contact_id for owner in owners if owner.contact_id), None)
+        erased = [owner.id for owner in owners if owner.was_erased_since(happened)]
         if found is None:
+            if erased:
+                raise PersonErased("The person was erased after this happened; it is not taken in again.")
             return self.register(work, named, contact_id=new_id, source=source, at=work.now).id
-        if any(owner.contact_id is None for owner in owners):
-            self._attach(work, found, named, owners, work.now)
+        free = [owner.id for owner in owners if owner.contact_id is None and owner.id not in erased]
+        if free:
+            self._attach(work, found, named, free, work.now)
         return found
+
+    def _known(self, work: UnitOfWork, contact_id: UUID | None, named: Named) -> UUID | None:
+        """The contact with that id; None where the identifiers have to tell. Raises NoSuchContact and PersonErased."""
+        if contact_id is None:
+            return None
+        contact = work.load(Contact, contact_id)
+        if contact.exists and not contact.is_erased:
+            return contact_id
+        if named.indexes:
+            return None
+        if contact.is_erased:
+            raise PersonErased(f"The contact {contact_id} is erased.")
+        raise NoSuchContact(f"There is no contact {contact_id}.")
 
     def register(self, work: UnitOfWork, named: Named, *, contact_id: UUID, source: str, at: Instant) -> Contact:
         """A new contact with its identifiers; raises AlreadyTaken if one of them belongs to another contact."""
@@ -85,6 +115,14 @@ class Identity:
             work.save(owner)
         contact.register(source, named.profile, named.indexes, at)
         return work.save(contact)
+
+    def erase(self, work: UnitOfWork, contact: Contact, identifiers: Iterable[IdentifierIndex], at: Instant) -> None:
+        """These identifiers of the contact belong to nobody any more, and its key is destroyed with the work."""
+        for identifier in identifiers:
+            owner = work.load(IdentifierOwner, identifier.index)
+            owner.erase(contact.id, at)
+            work.save(owner)
+        work.destroy_key(contact.id)
 
     def change(self, work: UnitOfWork, contact: Contact, before: Profile, after: Named, at: Instant) -> Contact:
         """The contact with another profile: new identifiers are claimed, the ones no longer named are released."""
@@ -101,17 +139,15 @@ class Identity:
         contact.update(before, after.profile, after.indexes, at)
         return work.save(contact)
 
-    def _attach(
-        self, work: UnitOfWork, contact_id: UUID, named: Named, owners: Sequence[IdentifierOwner], at: Instant
-    ) -> None:
-        """Give the contact the identifiers that belong to nobody; they were used together with one of its own."""
+    def _attach(self, work: UnitOfWork, contact_id: UUID, named: Named, unowned: Sequence[UUID], at: Instant) -> None:
+        """Give the contact these identifiers, which belong to nobody; they were used together with one of its own."""
         contact = work.get(Contact, contact_id)
         try:
             before = work.open(contact.known_profile, Profile)
         except KeyErased:
             return
         room = MAX_IDENTIFIERS - len(before.identifiers)
-        free = [owner.id for owner in owners if owner.contact_id is None][: max(0, room)]
+        free = unowned[: max(0, room)]
         added = [
             identifier
             for identifier, index in zip(named.profile.identifiers, named.indexes, strict=True)

@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from crm_contacts.domain import Interaction, PartyAnswer
-from crm_contacts.identity import Identity, Named, NoSuchContact, contact_id_for, reference
+from crm_contacts.domain import Contact, Interaction, PartyAnswer
+from crm_contacts.identity import Identity, Named, NoSuchContact, PersonErased, contact_id_for, reference
 from crm_events.adapter import InteractionRecorded, PersonDescribed
 from crm_events.contacts import Cause, UnknownReason, party_stream
 from crm_events.envelope import Recorded
+from crm_events.erasures import ErasureStepTaken
 from crm_events.event import Event, Instant, Sealed
 from crm_events.parties import Identifier, Party, Profile
 from crm_events.sales import LeadCaptured
 from crm_events.service import TicketOpened
-from crm_events.topics import INTERACTIONS, SALES, SERVICE
+from crm_events.topics import ERASURES, INTERACTIONS, SALES, SERVICE
 from crm_platform.errors import Refusal
 from crm_platform.identifiers import NotAnIdentifier
 from crm_platform.policy import Policy, when
@@ -51,7 +52,7 @@ class IdentifyParties(Policy):
 
     @when(InteractionRecorded)
     def log_interaction(self, event: Recorded[InteractionRecorded], work: UnitOfWork) -> None:
-        """Raises NotYetHappened, NotAnIdentifier or NoSuchContact; then the record is set aside."""
+        """Raises NotYetHappened, NotAnIdentifier, NoSuchContact or PersonErased; then the record is set aside."""
         interaction = work.load(Interaction, event.subject)
         if interaction.exists:
             return
@@ -70,6 +71,7 @@ class IdentifyParties(Policy):
             contact_id=None,
             new_id=contact_id_for(event.subject),
             source=event.source,
+            happened=event.data.occurred_at,
         )
 
     @when(LeadCaptured)
@@ -94,6 +96,8 @@ class IdentifyParties(Policy):
             else:
                 contact = self._contact(work, event, party, _cause_reference(event), event.source)
                 answer.resolve(cause, event.subject, contact, at)
+        except PersonErased:
+            answer.give_up(cause, event.subject, UnknownReason.ERASED, at)
         except NoSuchContact:
             answer.give_up(cause, event.subject, UnknownReason.NO_SUCH_CONTACT, at)
         except NotAnIdentifier:
@@ -109,7 +113,24 @@ class IdentifyParties(Policy):
             contact_id=party.contact_id,
             new_id=contact_id_for(event.id),
             source=source,
+            happened=event.data.occurred_at,
         )
+
+
+class CollectAcknowledgements(Policy):
+    """An erasure is complete once every service has said that it has taken every step."""
+
+    name = "contacts.collect-acknowledgements"
+    topics = (ERASURES,)
+
+    def streams(self, event: Recorded[Event]) -> Iterable[UUID]:
+        return (event.subject,)
+
+    @when(ErasureStepTaken)
+    def acknowledge(self, event: Recorded[ErasureStepTaken], work: UnitOfWork) -> None:
+        contact = work.load(Contact, event.data.contact_id)
+        contact.acknowledge_erasure(event.data.service, event.data.step, event.data.occurred_at)
+        work.save(contact)
 
 
 def _interaction_reference(event: Recorded[Event]) -> Identifier:

@@ -12,13 +12,14 @@ from crm_platform.read_model import ReadModel
 
 
 class ContactView(BaseModel):
-    """A contact as its users see it; `profile` is null once its data is erased."""
+    """A contact as its users see it; `profile` is null once its data is erased, and `erased_at` says since when."""
 
     id: UUID
     version: int
     source: str
     registered_at: datetime
     updated_at: datetime
+    erased_at: datetime | None
     profile: Profile | None
 
 
@@ -42,5 +43,6 @@ def _view(row: ContactRow, profile: Profile | None) -> ContactView:
         source=row.source,
         registered_at=row.registered_at,
         updated_at=row.updated_at,
+        erased_at=row.erased_at,
         profile=profile,
     )

@@ -17,6 +17,7 @@ from crm_platform.metrics import REQUESTS_SHED
 
 OWNERS: Mapping[str, str] = {
     "contacts": "contacts",
+    "erasures": "contacts",
     "leads": "sales",
     "opportunities": "sales",
     "tickets": "service",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from crm_events.contacts import Cause, PartyResolved, PartyUnknown
+from crm_events.contacts import Cause, PartyResolved, PartyUnknown, UnknownReason
 from crm_events.envelope import Recorded
 from crm_events.event import Event
 from crm_events.topics import CONTACTS
@@ -40,3 +40,5 @@ class LinkLeads(Policy):
             lead = work.get(Lead, answer.cause_id)
             lead.miss_party(answer.reason, answer.occurred_at)
             work.save(lead)
+            if answer.reason is UnknownReason.ERASED:
+                work.destroy_key(lead.id)

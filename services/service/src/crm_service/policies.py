@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from crm_events.contacts import Cause, PartyResolved, PartyUnknown
+from crm_events.contacts import Cause, PartyResolved, PartyUnknown, UnknownReason
 from crm_events.envelope import Recorded
 from crm_events.event import Event
 from crm_events.topics import CONTACTS
@@ -40,3 +40,5 @@ class LinkTickets(Policy):
             ticket = work.get(Ticket, answer.cause_id)
             ticket.miss_party(answer.reason, answer.occurred_at)
             work.save(ticket)
+            if answer.reason is UnknownReason.ERASED:
+                work.destroy_key(ticket.id)

@@ -16,6 +16,7 @@ from crm_events.envelope import Recorded
 from crm_events.event import Event
 from crm_events.registry import Registry
 from crm_platform.event_store.connections import bound
+from crm_platform.event_store.lookup import FoundBy
 from crm_platform.event_store.mapper import CloudEventsMapper
 from crm_platform.event_store.recorder import Recorder
 from crm_platform.work import StoredStream
@@ -42,12 +43,13 @@ class EventStore(Application[UUID]):
         "POSTGRES_MAX_OVERFLOW": "6",
     }
 
-    def __init__(self, postgres_uri: str, registry: Registry) -> None:
+    def __init__(self, postgres_uri: str, registry: Registry, found_by: Iterable[FoundBy] = ()) -> None:
         self._registry = registry
         super().__init__(env=_connection(postgres_uri))
         if not isinstance(self.recorder, Recorder):
             raise TypeError("the event store needs its own recorder")
         self.store: Recorder = self.recorder
+        self.store.create_lookups(found_by)
 
     def construct_mapper(self) -> Mapper[UUID]:
         self._events = CloudEventsMapper(self.construct_transcoder(), self._registry)
@@ -72,6 +74,10 @@ class EventStore(Application[UUID]):
         """The events of many streams in one query; a stream without events is absent."""
         by_stream = groupby(self.store.select_streams(streams), key=attrgetter("originator_id"))
         return {stream: self._read(rows) for stream, rows in by_stream}
+
+    def found(self, by: FoundBy, value: UUID) -> list[Recorded[Event]]:
+        """The events of that type whose member has that value, in the order in which they were stored."""
+        return [self._events.read(state) for state in self.store.select_found(by, value)]
 
     def _read(self, rows: Iterable[StoredEvent]) -> StoredStream:
         states = [row.state for row in rows]

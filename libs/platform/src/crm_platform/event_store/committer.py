@@ -30,7 +30,7 @@ from crm_platform.metrics import COMMANDS, EVENTS_APPENDED, KEYS_DESTROYED
 from crm_platform.partitioning import partition_of
 from crm_platform.sealing import KeyErased, SubjectKey
 from crm_platform.tracing import CommandTrace
-from crm_platform.work import Handler, Staging, UnitOfWork
+from crm_platform.work import Handler, Staging, StreamLoader, UnitOfWork
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -87,6 +87,14 @@ class _Sealing:
     events: list[StoredEvent]
     keys_as_of: Destructions | None = None
     assigned: dict[UUID, SubjectKey] = field(default_factory=dict)
+
+
+class _Staging(Staging):
+    """`as_of` is from before anything of it was loaded."""
+
+    def __init__(self, load: StreamLoader, source: str, as_of: Destructions) -> None:
+        super().__init__(load, source)
+        self.as_of = as_of
 
 
 class Committer:
@@ -165,7 +173,7 @@ class Committer:
             if reply is not None:
                 outcomes[job] = _answer(job, reply.fingerprint, _read_receipt(reply.receipt))
 
-    def _decide(self, jobs: Sequence[Job]) -> tuple[Staging, list[Decided], dict[Job, Outcome]]:
+    def _decide(self, jobs: Sequence[Job]) -> tuple[_Staging, list[Decided], dict[Job, Outcome]]:
         staging = self.staging()
         targets = {job: job.order.target for job in jobs}
         staging.prefetch(stream for job, target in targets.items() for stream in (target, *job.command.streams(target)))
@@ -195,7 +203,7 @@ class Committer:
                 decided.append(Decided(job, aggregate.id, aggregate.version, first, len(staging.staged), answers))
         return staging, decided, refused
 
-    def _commit(self, staging: Staging, decided: Sequence[Decided]) -> dict[Job, Outcome]:
+    def _commit(self, staging: _Staging, decided: Sequence[Decided]) -> dict[Job, Outcome]:
         receipts: dict[Job, Outcome] = {}
 
         def replies(positions: Sequence[int]) -> Iterable[Statement]:
@@ -247,8 +255,8 @@ class Committer:
 
     # -- both
 
-    def staging(self) -> Staging:
-        return Staging(self._store.histories, self._source)
+    def staging(self) -> "_Staging":
+        return _Staging(self._store.histories, self._source, self._keys.as_of())
 
     def open(self, block: Sealed, kind: type[B]) -> B:
         """Open a block that this service sealed; raises KeyErased."""
@@ -259,13 +267,14 @@ class Committer:
 
     def _append(
         self,
-        staging: Staging,
+        staging: _Staging,
         *,
         guards: Sequence[Statement] = (),
         after: Callable[[Sequence[int]], Iterable[Statement]] = lambda _positions: (),
     ) -> None:
         """Seal and store what is staged. Writing nothing at all costs no transaction."""
         sealing = self._seal(staging)
+        keys_as_of = staging.as_of if staging.relies_on_keys else sealing.keys_as_of
 
         def statements(positions: Sequence[int]) -> Iterable[Statement]:
             if sealing.assigned:
@@ -282,7 +291,7 @@ class Committer:
             self._forget_destroyed(staging)
             return
         try:
-            self._store.store.append(sealing.events, guards=guards, after=statements, keys_as_of=sealing.keys_as_of)
+            self._store.store.append(sealing.events, guards=guards, after=statements, keys_as_of=keys_as_of)
         except (IntegrityError, GuardFailedError) as refusal:
             self._take_back(sealing, refusal)
             raise

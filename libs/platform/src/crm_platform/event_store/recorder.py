@@ -13,6 +13,8 @@ from eventsourcing.postgres import PostgresDatastore, PostgresProcessRecorder
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
+from crm_platform.event_store.lookup import FoundBy
+
 TABLES = (
     """CREATE TABLE IF NOT EXISTS replies (
         command_id uuid PRIMARY KEY, fingerprint bytea NOT NULL, receipt bytea NOT NULL,
@@ -175,6 +177,17 @@ class Recorder(PostgresProcessRecorder):
     def select_after(self, position: int, limit: int) -> list[Notification]:
         """The next events of the store after a position, private ones included."""
         return [Notification(*row) for row in self.fetched(self._select_after, (position, limit))]
+
+    def create_lookups(self, found_by: Iterable[FoundBy]) -> None:
+        """Create the indexes by which events are found."""
+        with self.datastore.get_connection() as conn:
+            for by in found_by:
+                conn.execute(by.creation(self.events_table_name))
+
+    def select_found(self, by: FoundBy, value: UUID) -> list[bytes]:
+        """The states of the events that are found by that value."""
+        rows = self.fetched(by.selection(self.events_table_name), (str(value),))
+        return [bytes(state) for (state,) in rows]
 
     def fetched(self, sql: SQL | Composed, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows in PostgreSQL's binary format: bytes need no decoding from hexadecimal."""

@@ -107,8 +107,8 @@ def _target(path_params: dict[str, Any]) -> uuid.UUID | None:
 class CommandGuard(Guard):
     """The dependency that yields a CommandSender to those who have one of the roles."""
 
-    def __init__(self, roles: tuple[Role, ...], *, if_match_required: bool) -> None:
-        super().__init__(roles)
+    def __init__(self, roles: tuple[Role, ...], *, if_match_required: bool = False, admin: bool = True) -> None:
+        super().__init__(roles, admin=admin)
         self.if_match_required = if_match_required
 
     async def __call__(self, request: Request, response: Response) -> CommandSender:
