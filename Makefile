@@ -60,9 +60,10 @@ integration: install ## Tests against real Kafka, MongoDB and PostgreSQL
 	$(BIN)/pytest -m "integration and (not faults or quick)"
 
 faults: install toxiproxy ## Break the running platform in every way, and see each row fail on a mutant; NIGHTLY=1 takes longer
+	@mkdir -p build; $(BIN)/python -m tests.faults.mutants.run > build/mutants.log 2>&1 & mutants=$$!; \
 	$(BIN)/pytest -m faults tests/faults; rows=$$?; \
-	$(BIN)/python -m tests.faults.mutants.run; mutants=$$?; \
-	cat build/faults.md build/mutants.md; exit $$((rows | mutants))
+	wait $$mutants; survived=$$?; \
+	cat build/faults.md build/mutants.log; exit $$((rows | survived))
 
 mutants: install ## The fault suite's mutants alone; WORDS="F03 F10" takes some only
 	$(BIN)/python -m tests.faults.mutants.run $(WORDS)

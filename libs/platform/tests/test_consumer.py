@@ -1,5 +1,6 @@
 """The consuming loop on Kafka: it reads from its own cursors, and stops before what it cannot apply."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
@@ -124,6 +125,33 @@ async def test_where_the_cursors_cannot_be_read_nothing_is_read(
     async with running(LosesItsDatabase(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()).run):
         await eventually(all_applied)
     assert failures
+
+
+async def test_a_consumer_goes_on_after_its_client_was_cancelled_by_itself(
+    database: mongo.Database, topic: Topic, bootstrap: str
+) -> None:
+    """The client may wait for its own coordination, which it has cancelled: nobody told the consumer to end."""
+    projection = purchases_of(topic)
+    await _fill(bootstrap, topic)
+    interrupted: list[Iterable[TopicPartition]] = []
+
+    class WaitsForWhatWasCancelled(Projector):
+        async def standing(self, places: Iterable[TopicPartition]) -> Standing:
+            if not interrupted:
+                interrupted.append(places)
+                raise asyncio.CancelledError
+            return await super().standing(places)
+
+        async def prepare(self) -> None:
+            if len(interrupted) == 1:
+                interrupted.append(())
+                raise asyncio.CancelledError
+            await super().prepare()
+
+    projector = WaitsForWhatWasCancelled(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup())
+    async with running(projector.run):
+        await eventually(lambda: _is(database, projection, {"0": 5, "1": 5, "2": 5}))
+    assert len(interrupted) == 2
 
 
 async def _is(database: mongo.Database, projection: Projection, totals: dict[str, int]) -> bool:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from crm_events.topics import CONTACTS
 from crm_gateway.api.customers import customer_routes
 from crm_gateway.api.interactions import interaction_routes
+from crm_gateway.api.schemas import schema_routes
 from crm_gateway.api.subscriptions import subscription_routes
 from crm_gateway.byte_budget import ByteBudget
 from crm_gateway.interaction_log import InteractionLog
@@ -171,6 +172,21 @@ async def test_subscriptions_are_described_with_all_that_can_be_asked(open_door:
         assert {"200", "400", "401", "403", "404", "410", "422", "429", "503"} <= operation["responses"].keys()
     stream = described["paths"]["/api/events/stream"]["get"]["responses"]["200"]["content"]
     assert set(stream) == {"text/event-stream"}
+
+
+async def test_schemas_are_described_with_their_media_type_and_what_they_are_kept_by(open_door: Any) -> None:
+    door = await open_door(schema_routes())
+
+    described = door.app.openapi()
+
+    assert_valid(described)
+    listed, one = (described["paths"][path]["get"] for path in ("/api/schemas", "/api/schemas/{type_name}"))
+    assert listed["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/ReleasedTypes")
+    assert [parameter["name"] for parameter in one["parameters"]] == ["type_name"]
+    assert set(one["responses"]["200"]["content"]) == {"application/schema+json"}
+    assert set(one["responses"]["200"]["headers"]) == {"ETag", "Cache-Control"}
+    assert {"304", "401", "404", "429", "503"} <= one["responses"].keys()
+    assert all(operation["security"] == [{"bearer": []}] for operation in (listed, one))
 
 
 async def test_the_first_page_of_a_timeline_needs_no_cursor(open_door: Any) -> None:

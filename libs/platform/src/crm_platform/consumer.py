@@ -22,7 +22,7 @@ from crm_platform.backoff import Backoff
 from crm_platform.cursor import Cursor, CursorMovedError
 from crm_platform.delivery import Progress, Standing, Tally, place_of
 from crm_platform.event_tracing import NOT_TRACED, processing
-from crm_platform.finishing import to_its_end
+from crm_platform.finishing import is_told_to_end, to_its_end
 from crm_platform.lag import Lag, Watchdog
 from crm_platform.logging import get_logger
 from crm_platform.look_back import LookBack
@@ -126,9 +126,16 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
                 try:
                     await self.prepare()
                     await self._consume(backoff)
+                except asyncio.CancelledError as failure:
+                    if is_told_to_end():
+                        raise
+                    await self._interrupted(failure, backoff)
                 except self.transient as failure:
-                    log.warning("consumer_interrupted", consumer=self.name, exc_info=failure)
-                    await backoff.wait()
+                    await self._interrupted(failure, backoff)
+
+    async def _interrupted(self, failure: BaseException, backoff: Backoff) -> None:
+        log.warning("consumer_interrupted", consumer=self.name, exc_info=failure)
+        await backoff.wait()
 
     async def _consume(self, backoff: Backoff) -> None:
         client = AIOKafkaConsumer(

@@ -9,6 +9,16 @@ T = TypeVar("T")
 LAST_SECONDS = 5.0
 
 
+def is_told_to_end() -> bool:
+    """Whether somebody has cancelled the running task.
+
+    A CancelledError that comes without that is a library's own: it waited for something that it had cancelled itself.
+    Whoever lets it pass ends silently, for a group of tasks takes it for an end that somebody wanted.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def to_its_end(work: Coroutine[Any, Any, T], within: float = LAST_SECONDS) -> T:
     """Await work that is not to be torn: cancelled meanwhile, it gets `within` seconds to finish before that shows."""
     task = asyncio.create_task(work)

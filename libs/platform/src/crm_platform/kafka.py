@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from crm_events.topics import MAX_MESSAGE_BYTES
+from crm_platform.finishing import is_told_to_end
 from crm_platform.header_names import read_any_header_name
 
 read_any_header_name()
@@ -81,9 +82,15 @@ async def ping(bootstrap: str) -> None:
 
 async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Stop a client; a broker that does not answer is not waited for: what was not acknowledged is sent again."""
-    with suppress(TimeoutError):
+    try:
         async with asyncio.timeout(STOP_SECONDS):
             await client.stop()
+    except TimeoutError:
+        return
+    except asyncio.CancelledError:
+        # aiokafka waits for its coordination, which may have been cancelled already.
+        if is_told_to_end():
+            raise
 
 
 class Outgoing(NamedTuple):

@@ -14,7 +14,7 @@ from crm_platform.http import parked
 from crm_platform.http.app import create_app
 from crm_platform.logging import get_logger
 from crm_platform.parts import Parts
-from crm_platform.runner import Runner
+from crm_platform.runner import Runner, run_for_ever
 from crm_platform.server import serve
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Process:
 
     def _run(self, runner: Runner, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
         self._health.add(runner)
-        return tasks.create_task(_watched(runner), name=runner.name)
+        return tasks.create_task(run_for_ever(runner), name=runner.name)
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -112,14 +112,6 @@ async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
         _, late = await asyncio.wait(tasks, timeout=RUNNERS_STOP_SECONDS)
         if late:
             log.warning("stopping_late", parts=[task.get_name() for task in late])
-
-
-async def _watched(runner: Runner) -> None:
-    try:
-        await runner.run()
-    except Exception as failure:
-        log.error("runner_failed", runner=runner.name, exc_info=failure)
-        raise
 
 
 class _StoreHealth:

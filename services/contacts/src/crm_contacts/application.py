@@ -32,10 +32,9 @@ class ContactsApplication:
     def erase(self, command: EraseContact, work: UnitOfWork) -> Contact:
         """Asked for by one person, done when the second asks for the same."""
         contact = work.target(Contact)
-        identifiers = contact.identifiers
         contact.erase(work.actor, command.ground, work.now)
         if contact.is_erased:
-            self._identity.erase(work, contact, identifiers, work.now)
+            self._identity.erase(work, contact, work.now)
         return work.save(contact)
 
     def withdraw_erasure(self, command: WithdrawErasure, work: UnitOfWork) -> Contact:  # noqa: ARG002 - its name says all

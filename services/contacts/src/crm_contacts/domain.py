@@ -73,12 +73,13 @@ class IdentifierOwner(Aggregate):
             self.record(IdentifierReleased(occurred_at=at))
 
     def erase(self, contact_id: UUID, at: Instant) -> None:
-        if self.contact_id == contact_id:
+        """Also of a contact whose it was before; one that is somebody else's by now stays so."""
+        if self.contact_id in (contact_id, None):
             self.record(IdentifierErased(occurred_at=at))
 
     def was_erased_since(self, happened: Instant) -> bool:
-        """Whether the contact whose identifier it was when that happened is erased."""
-        return self.contact_id is None and self.erased_at is not None and happened <= self.erased_at
+        """Whether a contact whose identifier it was was erased after that happened, whosever it is now."""
+        return self.erased_at is not None and happened <= self.erased_at
 
     def apply(self, event: Event) -> None:
         match event:
@@ -95,6 +96,7 @@ class Contact(Aggregate):
 
     profile: Profile | Sealed | None = None
     identifiers: tuple[IdentifierIndex, ...] = ()
+    ever_identified_by: frozenset[UUID] = frozenset()
     erasure: Erasure | None = None
 
     @property
@@ -105,6 +107,15 @@ class Contact(Aggregate):
     @property
     def is_erased(self) -> bool:
         return self.erasure is not None and self.erasure.erased_at is not None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is somebody of whom something may be said."""
+        return self.exists and not self.is_erased
+
+    def was_erased_since(self, happened: Instant) -> bool:
+        erased_at = self.erasure.erased_at if self.erasure else None
+        return erased_at is not None and happened <= erased_at
 
     @property
     def known_profile(self) -> Profile | Sealed:
@@ -157,6 +168,7 @@ class Contact(Aggregate):
         match event:
             case ContactRegistered() | ContactUpdated():
                 self.profile, self.identifiers = event.profile, event.identifiers
+                self.ever_identified_by |= {identifier.index for identifier in event.identifiers}
             case ErasureRequested():
                 self.erasure = Erasure.requested(event)
             case ErasureWithdrawn():

@@ -80,31 +80,20 @@ class Identity:
         All of it happens when it is found out, however long ago the fact was that named the party.
         """
         work.unless_erased()
-        known = self._known(work, contact_id, named)
-        owners = [work.load(IdentifierOwner, i.index) for i in named.indexes]
-        found = known or next((owner.contact_id for owner in owners if owner.contact_id), None)
-        erased = [owner.id for owner in owners if owner.was_erased_since(happened)]
+        given = work.load(Contact, contact_id) if contact_id else None
+        everybodys = [work.load(IdentifierOwner, i.index) for i in named.indexes]
+        owners = [owner for owner in everybodys if not owner.was_erased_since(happened)]
+        found = given.id if given and given.is_known else _first_owner(owners)
         if found is None:
-            if erased:
+            if len(owners) < len(everybodys) or (given and given.was_erased_since(happened)):
                 raise PersonErased("The person was erased after this happened; it is not taken in again.")
+            if not named.indexes:
+                raise _nobody(contact_id, given)
             return self.register(work, named, contact_id=new_id, source=source, at=work.now).id
-        free = [owner.id for owner in owners if owner.contact_id is None and owner.id not in erased]
-        if free:
-            self._attach(work, found, named, free, work.now)
+        unowned = [owner.id for owner in owners if owner.contact_id is None]
+        if unowned:
+            self._attach(work, found, named, unowned, work.now)
         return found
-
-    def _known(self, work: UnitOfWork, contact_id: UUID | None, named: Named) -> UUID | None:
-        """The contact with that id; None where the identifiers have to tell. Raises NoSuchContact and PersonErased."""
-        if contact_id is None:
-            return None
-        contact = work.load(Contact, contact_id)
-        if contact.exists and not contact.is_erased:
-            return contact_id
-        if named.indexes:
-            return None
-        if contact.is_erased:
-            raise PersonErased(f"The contact {contact_id} is erased.")
-        raise NoSuchContact(f"There is no contact {contact_id}.")
 
     def register(self, work: UnitOfWork, named: Named, *, contact_id: UUID, source: str, at: Instant) -> Contact:
         """A new contact with its identifiers; raises AlreadyTaken if one of them belongs to another contact."""
@@ -116,10 +105,10 @@ class Identity:
         contact.register(source, named.profile, named.indexes, at)
         return work.save(contact)
 
-    def erase(self, work: UnitOfWork, contact: Contact, identifiers: Iterable[IdentifierIndex], at: Instant) -> None:
-        """These identifiers of the contact belong to nobody any more, and its key is destroyed with the work."""
-        for identifier in identifiers:
-            owner = work.load(IdentifierOwner, identifier.index)
+    def erase(self, work: UnitOfWork, contact: Contact, at: Instant) -> None:
+        """The contact's identifiers belong to nobody any more, and its key is destroyed with the work."""
+        for index in sorted(contact.ever_identified_by):
+            owner = work.load(IdentifierOwner, index)
             owner.erase(contact.id, at)
             work.save(owner)
         work.destroy_key(contact.id)
@@ -155,6 +144,17 @@ class Identity:
         ]
         after = self.name(_merged(before, named.profile, added))
         self.change(work, contact, before, after, at)
+
+
+def _first_owner(owners: Iterable[IdentifierOwner]) -> UUID | None:
+    return next((owner.contact_id for owner in owners if owner.contact_id), None)
+
+
+def _nobody(contact_id: UUID | None, given: Contact | None) -> NotFound:
+    """Why a party that names nothing but a contact's id is nobody."""
+    if given and given.is_erased:
+        return PersonErased(f"The contact {contact_id} is erased.")
+    return NoSuchContact(f"There is no contact {contact_id}.")
 
 
 def _merged(before: Profile, said: Profile, added: Iterable[Identifier]) -> Profile:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from uuid import UUID
 
+from crm_contacts.domain import Contact
 from crm_contacts.identity import Identity
 from crm_contacts.policies import IdentifyParties
 from crm_events.adapter import InteractionRecorded
-from crm_events.contacts import ContactRegistered, ContactUpdated
 from crm_events.topics import INTERACTIONS
 from crm_platform.erasure.steps import Eraser
 from crm_platform.event_store.application import EventStore
@@ -45,16 +45,10 @@ class InteractionsEraser:
 
         return about
 
-    def _identifiers(self, contact_id: UUID) -> set[UUID]:
+    def _identifiers(self, contact_id: UUID) -> frozenset[UUID]:
         """The blind indexes of all identifiers that the contact ever had."""
         stored = self._event_store.histories((contact_id,)).get(contact_id)
-        told = [each.data for each in stored.history] if stored else []
-        return {
-            i.index
-            for event in told
-            if isinstance(event, ContactRegistered | ContactUpdated)
-            for i in event.identifiers
-        }
+        return Contact.fold(contact_id, stored.history if stored else ()).ever_identified_by
 
 
 def interactions_eraser(identity: Identity) -> Callable[[Parts], Eraser]:

@@ -9,6 +9,7 @@ from crm_gateway.api.interactions import interaction_routes
 from crm_gateway.api.parked import parked_routes
 from crm_gateway.api.personal_data import personal_data_routes
 from crm_gateway.api.proxy import proxy_routes
+from crm_gateway.api.schemas import schema_routes
 from crm_gateway.api.subscriptions import subscription_routes
 from crm_gateway.byte_budget import ByteBudget
 from crm_gateway.interaction_log import InteractionLog
@@ -47,6 +48,7 @@ def compose() -> Service:
             subscription_routes(subscriptions, OpenStreams(settings.event_streams, settings.event_streams_per_subject)),
             interaction_routes(interactions, ByteBudget(settings.interaction_bytes_in_work)),
             personal_data_routes(),
+            schema_routes(),
             description_routes(PlatformDescription(services)),
             parked_routes(services),
             proxy_routes(services),

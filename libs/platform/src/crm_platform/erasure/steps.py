@@ -96,12 +96,17 @@ class ErasureSteps:
         if step is ErasureStep.FORGET:
             await self._keyring.read_to_the_end()
             return True
-        for eraser in self._erasers:
-            await eraser.erase(contact_id)
+        await self._erase(contact_id)
         if not await caught_up(self._followed, self._bootstrap, str(contact_id)):
             log.warning("erasure_waits_for_consumers", contact_id=str(contact_id))
             return False
+        # What was read only now may have been the person's, too, and be kept by the same.
+        await self._erase(contact_id)
         return await self._marks_are_published()
+
+    async def _erase(self, contact_id: UUID) -> None:
+        for eraser in self._erasers:
+            await eraser.erase(contact_id)
 
     async def _marks_are_published(self) -> bool:
         return self._ledger is None or not await asyncio.to_thread(self._ledger.unpublished)

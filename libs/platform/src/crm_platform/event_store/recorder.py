@@ -46,6 +46,18 @@ TABLES = (
         key uuid PRIMARY KEY, destroyed_at timestamptz NOT NULL DEFAULT now(), published_at timestamptz)""",
     "CREATE INDEX IF NOT EXISTS unpublished_destroyed_keys ON destroyed_keys (key) WHERE published_at IS NULL",
     "CREATE SEQUENCE IF NOT EXISTS key_destructions",
+    # PostgreSQL keeps samples of what it analyses, and keeps them when the row is gone. These columns hold what an
+    # erasure takes away: wrapped keys, and what adapters wrote in the clear.
+    """DO $$ DECLARE sampled record; BEGIN
+        FOR sampled IN
+            SELECT attrelid::regclass AS of, attname FROM pg_attribute
+            WHERE (attrelid, attname) IN (
+                ('subject_keys'::regclass, 'wrapped'),
+                ('parked_events'::regclass, 'record_key'), ('discarded_events'::regclass, 'record_key'),
+                ('parked_events'::regclass, 'value'), ('discarded_events'::regclass, 'value'),
+                ('parked_events'::regclass, 'headers'), ('discarded_events'::regclass, 'headers'))
+            AND attstattarget IS DISTINCT FROM 0
+        LOOP EXECUTE format('ALTER TABLE %s ALTER %I SET STATISTICS 0', sampled.of, sampled.attname); END LOOP; END $$""",
     """CREATE TABLE IF NOT EXISTS relay_checkpoint (
         relay text PRIMARY KEY, position bigint NOT NULL, partitions jsonb NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS event_checkpoints (

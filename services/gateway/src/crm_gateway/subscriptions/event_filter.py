@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import msgspec
 from aiokafka import TopicPartition
@@ -11,11 +10,11 @@ from crm_events import REGISTRY
 from crm_events.adapter import AdapterRecord
 from crm_events.event import Event
 from crm_events.topics import CONTACTS, MARKETING, SALES, SERVICE, Topic, context_topic
+from crm_gateway.nearest import nearest
 from crm_platform.errors import Refusal
 
 TOPICS = (CONTACTS, MARKETING, SALES, SERVICE)
 """What can be subscribed to."""
-_NEAREST = 3
 
 
 class UnknownEventType(Refusal):
@@ -69,11 +68,10 @@ def _family(type_name: str) -> str:
 
 
 def _unknown(wanted: str) -> str:
-    names = sorted({_family(name) for name in KNOWN})
-    nearest = get_close_matches(wanted.rstrip("*"), names, _NEAREST, 0.0)
+    names = {_family(name) for name in KNOWN}
     return (
-        f"No event has such a type. The nearest are {', '.join(nearest)}. Give a name with or without its version, or"
-        " the beginning of names with * behind it."
+        f"No event has such a type. The nearest are {nearest(wanted.rstrip('*'), names)}. Give a name with or without"
+        " its version, or the beginning of names with * behind it."
     )
 
 
