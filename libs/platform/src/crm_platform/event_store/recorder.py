@@ -57,7 +57,9 @@ TABLES = (
                 ('parked_events'::regclass, 'value'), ('discarded_events'::regclass, 'value'),
                 ('parked_events'::regclass, 'headers'), ('discarded_events'::regclass, 'headers'))
             AND attstattarget IS DISTINCT FROM 0
-        LOOP EXECUTE format('ALTER TABLE %s ALTER %I SET STATISTICS 0', sampled.of, sampled.attname); END LOOP; END $$""",
+        LOOP
+            EXECUTE format('ALTER TABLE %s ALTER %I SET STATISTICS 0', sampled.of, sampled.attname);
+        END LOOP; END $$""",
     """CREATE TABLE IF NOT EXISTS relay_checkpoint (
         relay text PRIMARY KEY, position bigint NOT NULL, partitions jsonb NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS event_checkpoints (
