@@ -21,19 +21,32 @@ from ledger import EVENT_STORING, READ_MODELS, Rows, kept_documents, row_of
 from psycopg.rows import TupleRow
 from pymongo import AsyncMongoClient
 
+from crm_contacts.policies import CollectAcknowledgements
 from crm_events import REGISTRY
 from crm_events.envelope import PREVIOUS_HASH, Recorded, from_document
 from crm_events.event import Event
-from crm_events.topics import CONTACTS, INTERACTIONS, KEYS, MARKETING, PARTITIONS, SALES, SERVICE, context_topic
+from crm_events.topics import (
+    CONTACTS,
+    ERASURES,
+    INTERACTIONS,
+    KEYS,
+    MARKETING,
+    PARTITIONS,
+    SALES,
+    SERVICE,
+    context_topic,
+)
 from crm_local.stack import Stack
 from crm_platform import kafka
+from crm_platform.erasure.destroy_keys import DestroyKeys
+from crm_platform.erasure.ordered_erasures import OrderedErasures
 from crm_platform.event_store.mapper import PRIVATE
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
 from crm_platform.partitioning import partition_of
 from crm_platform.projection import Document, Place, Projection
 
 FACTS = (CONTACTS, SALES, SERVICE, MARKETING)
-TOPICS = (*FACTS, INTERACTIONS, KEYS)
+TOPICS = (*FACTS, INTERACTIONS, KEYS, ERASURES)
 SERVICES = (*EVENT_STORING, "analytics", "gateway")
 _ROWS = "SELECT notification_id, topic, state FROM store_events WHERE notification_id > %s ORDER BY notification_id"
 _ANSWERS_WITHIN_MS = 5_000
@@ -248,4 +261,9 @@ def _consumers() -> Mapping[str, set[str]]:
     models = {model.identity: {topic.name for topic in model.topics} for _, model in READ_MODELS}
     policies = {policy.name: {topic.name for topic in policy.topics} for policy in POLICIES.values()}
     keyrings = {f"{service}.keyring": {KEYS.name} for service in SERVICES}
-    return {**models, **policies, **keyrings}
+    of_erasures = (
+        CollectAcknowledgements.name,
+        *(OrderedErasures(service).identity for service in SERVICES),
+        *(DestroyKeys(service).name for service in EVENT_STORING),
+    )
+    return {**models, **policies, **keyrings, **dict.fromkeys(of_erasures, {ERASURES.name})}

@@ -9,6 +9,7 @@ from jsonschema import Draft7Validator
 from xstate_statemachine.eda import load_asyncapi_schema  # it carries the AsyncAPI initiative's own JSON Schema
 
 from crm_events import EVENTS
+from crm_events.erasures import ErasureStepTaken
 from crm_events.schemas import schemas
 from crm_events.topics import TOPICS
 from crm_local.asyncapi import composed, documents, text_of
@@ -16,6 +17,8 @@ from crm_local.services import SERVICES
 from crm_platform.asyncapi import SUBJECT_KEY
 from crm_platform.topics import settings_of
 
+TAKEN = ErasureStepTaken.type_name()
+"""Every service answers an erasure; any other event is sent by one."""
 FOLDER = Path(__file__).parents[3] / "docs" / "asyncapi"
 DOCUMENTS = documents()
 every_document = pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
@@ -97,8 +100,8 @@ def test_channels_are_the_topics_as_they_are_declared(document: dict[str, Any]) 
 @pytest.mark.parametrize("service", composed(), ids=lambda service: service.name)
 def test_what_a_service_receives_is_what_its_projections_and_policies_handle(service: Any) -> None:
     received = operations(DOCUMENTS[service.name], "receive")
-    readers = {projection.identity: (projection.topics, projection.folds) for projection in service.projections}
-    readers |= {policy.name: (policy.topics, policy.reactions) for policy in service.policies}
+    readers = {projection.identity: (projection.topics, projection.folds) for projection in service.read_models}
+    readers |= {policy.name: (policy.topics, policy.reactions) for policy in service.reactions}
 
     for group, (topics, handled) in readers.items():
         of_group = {topic: types for (topic, reader), types in received.items() if reader == group}
@@ -110,7 +113,7 @@ def test_what_a_service_receives_is_what_its_projections_and_policies_handle(ser
 
 def test_every_event_is_sent_by_one_service_and_has_a_schema() -> None:
     sent = [types for document in DOCUMENTS.values() for (topic, _), types in operations(document, "send").items()]
-    events = [name for types in sent for name in types if name != SUBJECT_KEY]
+    events = [name for types in sent for name in types if name not in (SUBJECT_KEY, TAKEN)] + [TAKEN]
 
     # What adapters other than the gateway's door write, nobody here sends.
     assert sorted([*events, "crm.interactions.PersonDescribed.v1"]) == sorted(event.type_name() for event in EVENTS)

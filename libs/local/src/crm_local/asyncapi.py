@@ -10,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 
 from crm_events.adapter import InteractionRecorded
-from crm_events.topics import INTERACTIONS
+from crm_events.erasures import ErasureStepOrdered, SubjectsErased
+from crm_events.topics import ERASURES, INTERACTIONS
 from crm_local.services import SERVICES
 from crm_platform.asyncapi import Document, Operation, asyncapi
 from crm_platform.service import Service
@@ -46,7 +47,11 @@ def composed() -> list[Service]:
 
 
 def of_runners(service: str) -> list[Operation]:
-    """What a service's own runners do on Kafka: the gateway's door for interactions, the live windows' stream."""
+    """What a service's own runners do on Kafka: orders of erasures, the gateway's door for interactions, the live
+    windows' stream.
+    """
+    if service == "contacts":
+        return [Operation("send", "contacts.erasure-orders", ERASURES, (SubjectsErased, ErasureStepOrdered))]
     if service == "gateway":
         return [Operation("send", "interaction-log", INTERACTIONS, (InteractionRecorded,))]
     if service == "analytics":
