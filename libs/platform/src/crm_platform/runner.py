@@ -35,7 +35,6 @@ async def run_for_ever(runner: Runner) -> None:
     """Run it until the task is told to end. Raises what it raises, and RunnerEndedError where it ends by itself."""
     try:
         await runner.run()
-        raise RunnerEndedError(f"{runner.name} has ended by itself")
     except asyncio.CancelledError as ended:
         if is_told_to_end():
             raise
@@ -44,3 +43,6 @@ async def run_for_ever(runner: Runner) -> None:
     except Exception as failure:
         log.error("runner_failed", runner=runner.name, exc_info=failure)
         raise
+    if not is_told_to_end():
+        log.error("runner_failed", runner=runner.name)
+        raise RunnerEndedError(f"{runner.name} has ended by itself")
