@@ -32,6 +32,15 @@ MUTANTS = (
         f"{_TESTS}test_consumer.py::test_where_the_cursors_cannot_be_read_nothing_is_read",
     ),
     Mutant(
+        "a consumer takes its client's own cancellation for its end",
+        "F01 F08",
+        "a restart of a part heals without a human",
+        f"{_PLATFORM}consumer.py",
+        "                    if is_told_to_end():\n                        raise\n",
+        "                    raise\n",
+        f"{_TESTS}test_consumer.py::test_a_consumer_goes_on_after_its_client_was_cancelled_by_itself",
+    ),
+    Mutant(
         "a repeated command is decided anew",
         "F02",
         "a command id that is found is done",
