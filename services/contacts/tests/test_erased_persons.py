@@ -12,7 +12,7 @@ from crm_contacts.commands import EraseContact, RegisterContact
 from crm_contacts.domain import IdentifierClaimed, IdentifierErased, IdentifierReleased
 from crm_contacts.erasure import SERVICES
 from crm_contacts.identity import Identity, PersonErased
-from crm_contacts.policies import IdentifyParties
+from crm_contacts.policies import CollectAcknowledgements, IdentifyParties
 from crm_events.adapter import Channel, Direction, InteractionRecorded, PersonDescribed
 from crm_events.contacts import (
     ContactErased,
@@ -26,6 +26,7 @@ from crm_events.contacts import (
     UnknownReason,
 )
 from crm_events.envelope import Recorded
+from crm_events.erasures import SubjectsErased
 from crm_events.event import Event
 from crm_events.parties import Identifier, IdentifierKind, Party, Profile
 from crm_events.sales import Inquiry, LeadCaptured
@@ -277,3 +278,19 @@ def test_an_identifier_that_the_person_had_before_is_erased_unless_it_is_somebod
         INDEXER.index(EMAIL),
         INDEXER.index(COOKIE),
     }
+
+
+def test_identifiers_that_are_erased_once_more_record_nothing() -> None:
+    again = SubjectsErased(contact_id=ANN, subjects=(ANN,), occurred_at=AFTER)
+    desk = Desk(others=erased(ANN, EMAIL, COOKIE))
+    CollectAcknowledgements().react(recorded(again, subject=ANN), desk.work)
+    assert desk.staged() == []
+
+
+def test_identifiers_that_a_restored_backup_has_brought_back_are_erased_again() -> None:
+    again = SubjectsErased(contact_id=ANN, subjects=(ANN,), occurred_at=AFTER)
+    happened = erased(ANN, EMAIL)
+    happened[INDEXER.index(EMAIL)].pop()
+    desk = Desk(others=happened)
+    CollectAcknowledgements().react(recorded(again, subject=ANN), desk.work)
+    assert desk.staged() == [(INDEXER.index(EMAIL), IdentifierErased(occurred_at=ERASED_AT))]

@@ -73,8 +73,8 @@ class IdentifierOwner(Aggregate):
             self.record(IdentifierReleased(occurred_at=at))
 
     def erase(self, contact_id: UUID, at: Instant) -> None:
-        """Also of a contact whose it was before; one that is somebody else's by now stays so."""
-        if self.contact_id in (contact_id, None):
+        """Also of a contact whose it was before, not if it is somebody else's by now. A repeat changes nothing."""
+        if self.contact_id in (contact_id, None) and not self.was_erased_since(at):
             self.record(IdentifierErased(occurred_at=at))
 
     def was_erased_since(self, happened: Instant) -> bool:

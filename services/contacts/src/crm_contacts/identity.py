@@ -105,8 +105,12 @@ class Identity:
         contact.register(source, named.profile, named.indexes, at)
         return work.save(contact)
 
-    def erase(self, work: UnitOfWork, contact: Contact, at: Instant) -> None:
-        """The contact's identifiers belong to nobody any more, and its key is destroyed with the work."""
+    @staticmethod
+    def erase(work: UnitOfWork, contact: Contact, at: Instant) -> None:
+        """The contact's identifiers belong to nobody any more, and its key is destroyed with the work.
+
+        Doing it again changes nothing.
+        """
         for index in sorted(contact.ever_identified_by):
             owner = work.load(IdentifierOwner, index)
             owner.erase(contact.id, at)

@@ -8,7 +8,7 @@ from crm_contacts.identity import Identity, Named, NoSuchContact, PersonErased, 
 from crm_events.adapter import InteractionRecorded, PersonDescribed
 from crm_events.contacts import Cause, UnknownReason, party_stream
 from crm_events.envelope import Recorded
-from crm_events.erasures import ErasureStepTaken
+from crm_events.erasures import ErasureStepTaken, SubjectsErased
 from crm_events.event import Event, Instant, Sealed
 from crm_events.parties import Identifier, Party, Profile
 from crm_events.sales import LeadCaptured
@@ -118,13 +118,22 @@ class IdentifyParties(Policy):
 
 
 class CollectAcknowledgements(Policy):
-    """An erasure is complete once every service has said that it has taken every step."""
+    """An erasure is complete once every service has said that it has taken every step.
+
+    What contacts itself recorded of it on no topic is recorded again where a restored backup has forgotten it.
+    """
 
     name = "contacts.collect-acknowledgements"
     topics = (ERASURES,)
 
     def streams(self, event: Recorded[Event]) -> Iterable[UUID]:
         return (event.subject,)
+
+    @when(SubjectsErased)
+    def erase_identifiers(self, event: Recorded[SubjectsErased], work: UnitOfWork) -> None:
+        contact = work.load(Contact, event.data.contact_id)
+        if contact.erasure is not None and contact.erasure.erased_at is not None:
+            Identity.erase(work, contact, contact.erasure.erased_at)
 
     @when(ErasureStepTaken)
     def acknowledge(self, event: Recorded[ErasureStepTaken], work: UnitOfWork) -> None:
