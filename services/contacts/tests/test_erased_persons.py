@@ -189,22 +189,19 @@ def test_staff_may_register_an_erased_person_again() -> None:
 
 
 @before_it
-def test_somebody_else_known_by_another_identifier_is_not_given_the_erased_one(happened: datetime) -> None:
-    desk = Desk(others={**erased(ANN, EMAIL), **known(BOB, PHONE)})
-    staged = react(desk, touch(Party(email=EMAIL.value, phone=PHONE.value), happened))
-    assert [logged.contact_id for logged in of(InteractionLogged, staged)] == [BOB]
-    assert [type(event) for _, event in staged] == [InteractionLogged]
-
-
-@before_it
-def test_of_several_new_identifiers_only_the_erased_one_is_withheld(happened: datetime) -> None:
-    desk = Desk(others={**erased(ANN, EMAIL), **known(BOB, PHONE)})
-    staged = react(desk, touch(Party(email=EMAIL.value, phone=PHONE.value, handle="@bob"), happened))
-    handle = Identifier(kind=IdentifierKind.HANDLE, value="bob")
-    (updated,) = of(ContactUpdated, staged)
-    assert {identifier.index for identifier in updated.identifiers} == {INDEXER.index(PHONE), INDEXER.index(handle)}
-    claimed = [stream for stream, event in staged if isinstance(event, IdentifierClaimed)]
-    assert INDEXER.index(EMAIL) not in claimed
+def test_what_also_names_somebody_else_is_not_put_down_to_them(happened: datetime) -> None:
+    for party in (
+        Party(email=EMAIL.value, phone=PHONE.value),
+        Party(email=EMAIL.value, handle="@new"),
+        Party(contact_id=BOB, email=EMAIL.value),
+        Party(contact_id=ANN, phone=PHONE.value),
+    ):
+        desk = Desk(others={**erased(ANN, EMAIL), **known(BOB, PHONE)})
+        with pytest.raises(PersonErased):
+            react(desk, touch(party, happened))
+        assert [answer.reason for answer in of(PartyUnknown, react(desk, *asking(party, happened)))] == [
+            UnknownReason.ERASED
+        ] * 2
 
 
 def test_somebody_else_is_given_the_erased_identifier_for_a_later_fact() -> None:
@@ -228,10 +225,9 @@ def test_who_asks_under_the_id_of_an_erased_contact_is_answered_so(happened: dat
     assert [answer.reason for answer in of(PartyUnknown, staged)] == [UnknownReason.ERASED] * 2
 
 
-@pytest.mark.parametrize("happened", [BEFORE, AFTER], ids=["before", "after"])
-def test_beside_an_erased_contacts_id_a_living_identifier_decides(happened: datetime) -> None:
+def test_beside_an_erased_contacts_id_a_living_identifier_decides_of_a_later_fact() -> None:
     desk = Desk(others={**erased(ANN, EMAIL), **known(BOB, PHONE)})
-    staged = react(desk, touch(Party(contact_id=ANN, phone=PHONE.value), happened))
+    staged = react(desk, touch(Party(contact_id=ANN, phone=PHONE.value), AFTER))
     assert [logged.contact_id for logged in of(InteractionLogged, staged)] == [BOB]
     assert [type(event) for _, event in staged] == [InteractionLogged]
 

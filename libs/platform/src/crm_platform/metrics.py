@@ -135,6 +135,10 @@ ERASURE_OLDEST_SECONDS = Gauge(
     "crm_erasure_oldest_open_seconds",
     "How long ago the oldest of those was confirmed; 0 where there is none.",
 )
+ERASURE_REQUEST_OLDEST_SECONDS = Gauge(
+    "crm_erasure_oldest_request_seconds",
+    "How long ago the oldest erasure was asked for that is neither complete nor withdrawn; 0 where there is none.",
+)
 PURGED_RECORDS = Counter(
     "crm_purged_records", "Records deleted from a topic that others write, once they were taken in.", ("topic",)
 )

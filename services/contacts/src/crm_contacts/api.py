@@ -19,6 +19,9 @@ from crm_platform.read_model import ReadModel
 WRITERS = (Role.SALES, Role.SERVICE, Role.MARKETING)
 """Everybody who talks to customers keeps their contacts."""
 
+ASKED = EraseContact()
+"""What a request without a body says."""
+
 RegisterSender = Annotated[CommandSender, Depends(command_sender(*WRITERS))]
 UpdateSender = Annotated[CommandSender, Depends(command_sender(*WRITERS, if_match_required=True))]
 ContactsRead = Annotated[ReadModel, Depends(read_model(Contacts, *STAFF))]
@@ -56,14 +59,14 @@ def routes(application: ContactsApplication) -> APIRouter:
         return answer(await contact(contacts, id))
 
     @one_contact_erasure.post("/erase", status_code=202)
-    async def erase(command: EraseContact, send: ErasureSender) -> Written:
+    async def erase(send: ErasureSender, command: EraseContact = ASKED) -> Written:
         """Ask for the erasure of a person's data, or, as the second person, confirm it: that cannot be taken back."""
         return await send(application.erase, command)
 
     @one_contact_erasure.post("/erasure/withdraw")
-    async def withdraw(command: WithdrawErasure, send: ErasureSender) -> Written:
-        """Take back a request that nobody has confirmed yet."""
-        return await send(application.withdraw_erasure, command)
+    async def withdraw(send: ErasureSender) -> Written:
+        """Take back a request that nobody has confirmed yet, one's own or somebody else's."""
+        return await send(application.withdraw_erasure, WithdrawErasure())
 
     @router.get("/contacts/{id}/erasure")
     async def one_erasure(

@@ -1,7 +1,7 @@
 """Orders the steps of an erasure from all services, on crm.erasures (docs/adr/0020)."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from crm_platform.event_store.application import EventStore
 from crm_platform.event_store.lookup import FoundBy
 from crm_platform.live_read_model import LiveReadModel
 from crm_platform.logging import get_logger
-from crm_platform.metrics import ERASURE_OLDEST_SECONDS, ERASURES_OPEN
+from crm_platform.metrics import ERASURE_OLDEST_SECONDS, ERASURE_REQUEST_OLDEST_SECONDS, ERASURES_OPEN
 from crm_platform.parts import Parts
 
 ANSWERS_OF_CONTACT = FoundBy(PartyResolved, "contact_id")
@@ -55,11 +55,11 @@ class ErasureOrders:
 
     async def _order_all(self) -> None:
         erasures = await self._erasures.current()
-        due = await erasures.find(ErasureRow, {"ordered": {"$ne": None}})
-        _measure(due)
+        unfinished = await erasures.find(ErasureRow, {"completed_at": None, "withdrawn_at": None})
+        due = [erasure for erasure in unfinished if erasure.ordered is not None]
+        _measure(unfinished, due)
         for erasure in due:
-            assert erasure.ordered is not None  # noqa: S101 - so it was found
-            step = ErasureStep(erasure.ordered)
+            step = ErasureStep(str(erasure.ordered))
             if not await self._was_ordered(erasure.id, step):
                 await self._order(UUID(erasure.id), step)
 
@@ -97,7 +97,12 @@ def _named(contact_id: UUID, subjects: list[UUID], now: datetime) -> Iterator[Su
         yield SubjectsErased(occurred_at=now, contact_id=contact_id, subjects=page)
 
 
-def _measure(due: list[ErasureRow]) -> None:
-    oldest = min((row.erased_at for row in due if row.erased_at), default=None)
+def _measure(unfinished: list[ErasureRow], due: list[ErasureRow]) -> None:
     ERASURES_OPEN.set(len(due))
-    ERASURE_OLDEST_SECONDS.set(0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds())
+    ERASURE_OLDEST_SECONDS.set(_oldest_seconds(row.erased_at for row in due))
+    ERASURE_REQUEST_OLDEST_SECONDS.set(_oldest_seconds(row.requested_at for row in unfinished))
+
+
+def _oldest_seconds(instants: Iterable[datetime | None]) -> float:
+    oldest = min((instant for instant in instants if instant), default=None)
+    return 0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds()

@@ -74,19 +74,18 @@ class Identity:
 
         A contact id decides if there is such a contact; then the strongest identifier that is known; else a contact is
         registered. Identifiers that belong to nobody yet become the contact's. Raises NoSuchContact where an unknown
-        contact id is all that was said, and PersonErased where the person was erased after it happened: whoever says it
-        once more brings nobody back.
+        contact id is all that was said, and PersonErased where anybody whom it names was erased after it happened:
+        whoever says it once more brings nobody back, and has nothing of an erased person put down to somebody else.
 
         All of it happens when it is found out, however long ago the fact was that named the party.
         """
         work.unless_erased()
         given = work.load(Contact, contact_id) if contact_id else None
-        everybodys = [work.load(IdentifierOwner, i.index) for i in named.indexes]
-        owners = [owner for owner in everybodys if not owner.was_erased_since(happened)]
+        owners = [work.load(IdentifierOwner, i.index) for i in named.indexes]
+        if any(each.was_erased_since(happened) for each in (*owners, *((given,) if given else ()))):
+            raise PersonErased("A person whom it names was erased after it happened; it is not taken in again.")
         found = given.id if given and given.is_known else _first_owner(owners)
         if found is None:
-            if len(owners) < len(everybodys) or (given and given.was_erased_since(happened)):
-                raise PersonErased("The person was erased after this happened; it is not taken in again.")
             if not named.indexes:
                 raise _nobody(contact_id, given)
             return self.register(work, named, contact_id=new_id, source=source, at=work.now).id

@@ -50,7 +50,7 @@ class ErasureRow(Document, frozen=True, kw_only=True):
     """
 
     collection: ClassVar[str] = "erasures"
-    indexes: ClassVar[tuple[Index, ...]] = (Index("-requested_at", "-_id"), Index("ordered"))
+    indexes: ClassVar[tuple[Index, ...]] = (Index("-requested_at", "-_id"), Index("completed_at"))
 
     ground: str
     requested_by: str

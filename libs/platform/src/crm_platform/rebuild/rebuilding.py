@@ -73,8 +73,13 @@ class Rebuilding:
         standings = await self._generations.standings()
         if standings.previous is not None and standings.building is None:
             await self._generations.begin_again_with(self._generations.of(standings.previous))
-        elif standings.building is None or standings.building > standings.live:
+        elif standings.building is None:
             raise RebuildRefusedError("there is no generation to go back to")
+        elif standings.building > standings.live:
+            raise RebuildRefusedError(
+                f"generation {standings.building} is half filled, by a rebuild or verification that was interrupted:"
+                " call that again to bring it to its end, or give it up with --abandon; then go back"
+            )
         async with self._filling(await self._generations.begin()) as beside:
             await beside.catch_up()
             await self._switch(beside)

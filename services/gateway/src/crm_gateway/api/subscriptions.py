@@ -1,5 +1,6 @@
 """GET /api/events and /api/events/stream: published events for other programs, from anywhere in the past on."""
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -95,6 +96,7 @@ def subscription_routes(subscriptions: Subscriptions, open_streams: OpenStreams)
     router = APIRouter(prefix="/api/events", tags=["events"])
 
     async def subscribed(query: StreamQuery, after: str | None, actor: Actor, request: Request) -> Subscription:
+        _told_once(request)
         live: LiveReadModel = connected(request.app.state.read_models.get(Customers))
         return await subscriptions.subscription(_asked(query, after), actor.subject, live)
 
@@ -134,6 +136,13 @@ def subscription_routes(subscriptions: Subscriptions, open_streams: OpenStreams)
         return EventStream(subscription, first, listener)
 
     return router
+
+
+def _told_once(request: Request) -> None:
+    """Raises Malformed where a parameter that has one value is given twice: only one of them would count."""
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := sorted(name for name, times in given.items() if times > 1 and name != "type"):
+        raise Malformed(f"Give {', '.join(repeated)} once; only `type` may be repeated.")
 
 
 def _asked(query: StreamQuery, after: str | None) -> Asked:

@@ -4,7 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from crm_events.contacts import ContactRegistered, ContactUpdated
+from crm_events.contacts import (
+    ContactErased,
+    ContactRegistered,
+    ContactUpdated,
+    ErasureAcknowledged,
+    ErasureCompleted,
+    ErasureRequested,
+    ErasureWithdrawn,
+)
 from crm_events.envelope import Recorded
 from crm_events.event import Event
 from crm_gateway.answers import BlastRadius, TracedEvent
@@ -17,6 +25,16 @@ from crm_platform.read_model import ReadModel
 
 MOST_EVENTS = 5_000
 """Of one story. A campaign that enrols a whole country is one story, and is not shown whole."""
+_OF_A_CONTACT = (
+    ContactRegistered,
+    ContactUpdated,
+    ErasureRequested,
+    ErasureWithdrawn,
+    ContactErased,
+    ErasureAcknowledged,
+    ErasureCompleted,
+)
+"""Events whose stream is the contact's own."""
 
 
 async def blast_radius(customers: ReadModel, event_id: UUID) -> BlastRadius:
@@ -81,7 +99,7 @@ def _traced(event: Recorded[Event]) -> TracedEvent:
 async def _touched(customers: ReadModel, events: Sequence[Recorded[Event]]) -> list[str]:
     """The contacts whose view shows one of these events."""
     named = {str(contact) for event in events if (contact := getattr(event.data, "contact_id", None)) is not None}
-    named |= {str(event.subject) for event in events if isinstance(event.data, ContactRegistered | ContactUpdated)}
+    named |= {str(event.subject) for event in events if isinstance(event.data, _OF_A_CONTACT)}
     records = LiveRecords(customers)
     streams = sorted({str(event.subject) for event in events})
     deals = (await records.select(Wanted(OpportunityRecord, "_id", streams))).of(OpportunityRecord)

@@ -22,7 +22,8 @@ from crm_platform.sealing import SealedBlock
 
 _NOT_TOLD = (CustomerTotals, CampaignRecord)
 """Totals follow from the other records; a campaign's own facts are nobody's."""
-_NOT_FIELDS = ("_id", "version")
+_NOT_FIELDS = ("_id", "version", "identifiers")
+"""Identifiers stand in the profile; their blind indexes are for looking up, and are given to nobody."""
 
 
 async def history_items(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from crm_gateway.subscriptions.blind_indexes import without_blind_indexes
 from crm_gateway.subscriptions.cursors import SubscriptionCursors
 from crm_gateway.subscriptions.given import Feed, Given
 from crm_gateway.subscriptions.personal import opened
@@ -51,4 +52,5 @@ class Subscription:
 
     def _shown(self, event: Given) -> Shown:
         EVENTS_GIVEN.labels(topic=event.topic).inc()
-        return Shown(event.type_name, event.document, self._cursors.write(event.cursor))
+        document = without_blind_indexes(event.type_name, event.document)
+        return Shown(event.type_name, document, self._cursors.write(event.cursor))
