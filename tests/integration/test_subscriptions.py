@@ -93,13 +93,18 @@ async def test_a_new_subscriber_reaches_the_state_of_the_old_one(crm: Door, acco
     documents = Customers()
     async with listening(crm) as stream:
         told = [from_document(each.event, REGISTRY) for each in await stream.next(len(all_stored(crm)))]
-    folded = folded_by_partition(told)
+    folded = {name: _given(row) for name, row in folded_by_partition(told).items()}
 
     async def equal() -> bool:
         kept = await asyncio.to_thread(kept_documents, crm.stack.addresses.mongodb_uri, "gateway", documents)
-        return {name: as_kept(row) for name, row in kept.items()} == folded
+        return {name: _given(as_kept(row)) for name, row in kept.items()} == folded
 
     await eventually(equal, "the subscriber's fold is the gateway's read model")
+
+
+def _given(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without blind indexes, which are given to nobody."""
+    return {name: value for name, value in row.items() if name != "identifiers"}
 
 
 def folded_by_partition(events: list[Recorded[Event]]) -> dict[str, dict[str, Any]]:
