@@ -266,4 +266,4 @@ def _consumers() -> Mapping[str, set[str]]:
         *(OrderedErasures(service).identity for service in SERVICES),
         *(DestroyKeys(service).name for service in EVENT_STORING),
     )
-    return {**models, **policies, **keyrings, **dict.fromkeys(of_erasures, {ERASURES.name})}
+    return {**models, **policies, **keyrings, **{name: {ERASURES.name} for name in of_erasures}}
