@@ -24,7 +24,7 @@ _JOB = "rewrap-keys"
 def rotate() -> None:
     """Change the installation's key while the platform runs: accept the new one everywhere, use it, rewrap, check.
 
-    Each service is restarted twice, one after the other: here, where there is one process of each, it is away meanwhile.
+    Each service is restarted twice, one after the other. Here there is one process of each, so it is away meanwhile.
 
     Interrupted, it goes on where it was when called again.
     """
