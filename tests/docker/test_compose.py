@@ -17,6 +17,7 @@ from crm_gateway.settings import GatewaySettings
 from crm_local.containers import KAFKA_IMAGE, MONGODB_IMAGE, POSTGRES_IMAGE
 from crm_local.folder import StateFolder
 from crm_local.kafka import BROKER_SETTINGS
+from crm_local.mongodb import NEVER_SLOW_MS
 from crm_local.services import EVENT_STORING, POSTGRES_ROLES, SERVICES, STREAM
 from crm_local.tokens import issue_token
 from crm_marketing.settings import MarketingSettings
@@ -223,6 +224,11 @@ def test_the_replica_set_is_the_one_that_services_connect_to(root: Path, service
     assert command[command.index("--replSet") + 1] == name
     for each in APPLICATIONS:
         assert services[each]["environment"]["CRM_MONGODB_URI"] == f"mongodb://{member}/?replicaSet={name}"
+
+
+def test_mongodb_logs_no_values(services: dict[str, Service]) -> None:
+    command = services["mongodb"]["command"]
+    assert command[command.index("--slowms") + 1] == str(NEVER_SLOW_MS)
 
 
 def test_volumes_are_all_used_and_all_defined(compose: dict[str, Any]) -> None:

@@ -121,6 +121,8 @@ class Rig:
         try:
             yield trial
         except BaseException:
+            # A task that is cancelled just when what it waits for is done goes on.
+            load.stopping = True
             for task in (*working, watch):
                 task.cancel()
             await asyncio.gather(*working, watch, return_exceptions=True)

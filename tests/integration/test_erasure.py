@@ -30,6 +30,18 @@ async def test_two_persons_erase_and_every_service_acknowledges(crm: Door) -> No
     assert [bob.email] == [each["value"] for each in (await bob.view())["identifiers"]], "nobody else is touched"
 
 
+async def test_what_followed_from_an_erasure_is_traced(crm: Door) -> None:
+    ada = Person(crm)
+    await ada.tells()
+    await erased(crm, ada.contact_id)
+    asked = {"type": "crm.contacts.ContactErased", "customer": ada.contact_id}
+    (confirmed,) = (await crm.get("/api/events", role="admin", **asked)).expect(200).body["items"]
+    trace = (await crm.get(f"/api/events/{confirmed['id']}/trace", role="admin")).expect(200).body
+    types = [each["type"].split(".")[2] for each in trace["effects"]]
+    assert types == ["ErasureAcknowledged"] * 2 * len(SERVICES) + ["ErasureCompleted"]
+    assert trace["customers"] == [ada.contact_id]
+
+
 async def test_nothing_that_was_said_is_found_at_any_door(crm: Door) -> None:
     ada = Person(crm)
     await ada.tells()

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 from pymongo import AsyncMongoClient
 
 from crm_local.errors import LocalStackError
+from crm_local.mongodb import NEVER_SLOW_MS
 from crm_local.plan import INFRASTRUCTURE
 from crm_local.process import ProcessIdentity
 from crm_local.stack import Stack
@@ -61,6 +62,11 @@ async def test_kafka_takes_and_gives_records(stack: Stack) -> None:
 async def test_kafka_does_not_make_topics_by_itself(stack: Stack) -> None:
     with pytest.raises((UnknownTopicOrPartitionError, KafkaConnectionError, TimeoutError)):
         await _produce_impatiently(stack, "never-declared")
+
+
+async def test_mongodb_takes_nothing_for_slow_for_it_would_log_the_values(stack: Stack) -> None:
+    async with AsyncMongoClient[dict[str, Any]](stack.addresses.mongodb_uri) as client:
+        assert (await client.trial.command("profile", -1))["slowms"] == NEVER_SLOW_MS
 
 
 async def test_mongodb_has_transactions(stack: Stack) -> None:

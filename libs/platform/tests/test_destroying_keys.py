@@ -75,6 +75,24 @@ async def test_the_key_goes_in_the_transaction_of_the_events_and_the_ledger_name
     }
 
 
+async def test_postgresql_keeps_no_samples_of_what_an_erasure_takes_away(shop: Shop) -> None:
+    made = [await shop.make() for _ in range(3)]
+    await shop.store.run(erase, ErasePurchase(), order(made[0].id))
+    with psycopg.connect(shop.uri, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+    sampled = shop.rows("SELECT tablename, attname FROM pg_stats WHERE tablename = 'subject_keys'")
+    assert {row["attname"] for row in sampled} == {"subject", "key"}
+    unsampled = shop.rows(
+        "SELECT attrelid::regclass::text AS of, attname FROM pg_attribute"
+        " WHERE attstattarget = 0 AND attrelid IN ('parked_events'::regclass, 'discarded_events'::regclass)"
+    )
+    assert {(row["of"], row["attname"]) for row in unsampled} == {
+        (table, column)
+        for table in ("parked_events", "discarded_events")
+        for column in ("record_key", "value", "headers")
+    }
+
+
 async def test_what_is_discarded_destroys_nothing(shop: Shop) -> None:
     made = await shop.make()
     with pytest.raises(NotAllowed):

@@ -284,6 +284,23 @@ async def test_a_keyring_restored_from_a_backup_applies_the_marks_again(
         await mongo_client.drop_database(name)
 
 
+async def test_nothing_is_opened_before_the_ring_is_compared(
+    house: House, installation: InstallationKey, publish: Callable[..., Awaitable[None]]
+) -> None:
+    key, event, subject = SubjectKey.generate(), uuid4(), uuid4()
+    block = SealedBlock.of(key.seal(Customer(name="Ada"), event=event, subject=subject))
+    await publish(key_record(key.id, OWNER, installation.wrap(key)))
+    await eventually(house.has_caught_up)
+    house.ring.hold()
+    assert await house.ring.open_all([None], Customer) == [None]
+    with pytest.raises(Unavailable):
+        await house.ring.open_all([block], Customer)
+    watch = house.watch()
+    async with running(watch.run):
+        await eventually(lambda: watch.ready)
+        assert await house.ring.open_all([block], Customer) == [Customer(name="Ada")]
+
+
 # -- crm.keys lost
 
 

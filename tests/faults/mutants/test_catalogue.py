@@ -9,7 +9,8 @@ from tests.faults.mutants.catalogue import MUTANTS, Mutant
 ROOT = Path(__file__).parents[3]
 ROWS = (
     "F01", "F02", "F03", "F04", "F05", "F07", "F08", "F09", "F10", "F11", "F12", "F13", "F14", "F15", "F16", "F17",
-    "F22", "F23", "F24", "F25", "F26", "F27", "F28", "F29", "F33", "F38", "relays", "restore", "storm", "truncated",
+    "F22", "F23", "F24", "F25", "F26", "F27", "F28", "F29", "F33", "F36", "F38",
+    "relays", "restore", "storm", "truncated",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from crm_local.credentials import POSTGRES_SUPERUSER, create_credentials, postgr
 from crm_local.errors import LocalStackError
 from crm_local.folder import StateFolder
 from crm_local.kafka import BROKER_SETTINGS
-from crm_local.mongodb import REPLICA_SET, TRANSACTION_SECONDS
+from crm_local.mongodb import NEVER_SLOW_MS, REPLICA_SET, TRANSACTION_SECONDS
 from crm_local.part import Part, until_ready
 from crm_local.plan import INFRASTRUCTURE, KAFKA_CONTROLLER, PORT_NAMES, Addresses
 from crm_local.ports import HOST, assign_ports
@@ -81,7 +81,7 @@ def _kafka(addresses: Addresses) -> DockerContainer:
 def _mongodb(addresses: Addresses) -> DockerContainer:
     port = addresses.ports["mongodb"]
     command = f"--replSet {REPLICA_SET} --bind_ip_all --port {port} --wiredTigerCacheSizeGB 0.5"
-    command += f" --setParameter transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}"
+    command += f" --slowms {NEVER_SLOW_MS} --setParameter transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}"
     return DockerContainer(MONGODB_IMAGE).with_bind_ports(port, port).with_command(command)
 
 

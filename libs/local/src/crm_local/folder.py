@@ -56,6 +56,11 @@ class StateFolder:
         """One file for each part whose next start is to die at a crash point; tests write it."""
         return self.run / "crashes"
 
+    @property
+    def adjusted(self) -> Path:
+        """One file for each server whose settings differ from those of every local stack; tests write it."""
+        return self.root / "adjusted"
+
     def data(self, part: str) -> Path:
         return self.root / "data" / part
 

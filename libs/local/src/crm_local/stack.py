@@ -6,12 +6,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from crm_local.adjusted import adjust
 from crm_local.background import START_WITHIN, start_supervisor, stop_supervisor, wait_until_running
 from crm_local.crash import order_crash
 from crm_local.errors import LocalStackError
@@ -42,10 +43,17 @@ class Stack:
 
     @classmethod
     @contextmanager
-    def temporary(cls, only: Sequence[str] = ()) -> Iterator[Self]:
-        """A running stack in a new folder, which is removed in the end."""
+    def temporary(
+        cls, only: Sequence[str] = (), adjusted: Mapping[str, Mapping[str, str]] | None = None
+    ) -> Iterator[Self]:
+        """A running stack in a new folder, which is removed in the end.
+
+        `adjusted` names servers whose settings are to be others than in every local stack.
+        """
         root = Path(tempfile.mkdtemp(prefix="crm-stack-"))
         try:
+            for part, settings in (adjusted or {}).items():
+                adjust(StateFolder(root), part, settings)
             with cls(root, only=only) as stack:
                 yield stack
         finally:

@@ -23,7 +23,7 @@ log = get_logger(__name__)
 class DestroyedKeysWatch:
     """Ready once the process has compared what it holds with all that crm.keys held when the process started.
 
-    `own` are the keys of the service's event store, if it has one. They are held until then.
+    `own` are the keys of the service's event store, if it has one. They are held until then, as the keyring is.
     """
 
     name = "destroyed-keys"
@@ -55,6 +55,7 @@ class DestroyedKeysWatch:
             return
         await self._keyring.read_to_the_end()
         await self.look()
+        self._keyring.release()
         if self._own is not None:
             self._own[0].release()
         self.ready = True

@@ -26,6 +26,7 @@ from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.cursor import Cursor
 from crm_platform.delivery import APPLIED, Progress, Standing
 from crm_platform.destroyed_keys import DestroyedKeys
+from crm_platform.errors import Unavailable
 from crm_platform.key_records import Absent, Destroyed, KeyRecords, WrappedKey
 from crm_platform.logging import get_logger
 from crm_platform.mongo_cursors import COLLECTION as CURSORS
@@ -61,13 +62,24 @@ class Keyring:
         self._applied = applied
         self._cache: LRUCache[UUID, SubjectKey] = LRUCache(CACHED_KEYS)
         self._erased: TTLCache[UUID, bool] = TTLCache(CACHED_KEYS, ERASED_SECONDS)
+        self._held = False
+
+    def hold(self) -> None:
+        """From now on nothing is opened, until `release`: the ring may be one that a backup has brought back."""
+        self._held = True
+
+    def release(self) -> None:
+        self._held = False
 
     async def prefetch(self, keys: Iterable[UUID]) -> None:
         """Have these keys at hand; the ones that are erased stay missing, for a key never comes back.
 
-        Raises KafkaError, MongoError or TimeoutError where it cannot be told whether a key is late or erased.
+        Raises KafkaError, MongoError or TimeoutError where it cannot be told whether a key is late or erased, and
+        Unavailable while the ring is held.
         """
         missing = {key for key in keys if key not in self._cache and key not in self._erased}
+        if missing and self._held:
+            raise Unavailable("The service has not compared its keys with the destroyed ones yet.")
         if missing:
             missing -= await self._look_up(missing)
         if missing:
@@ -126,7 +138,7 @@ class Keyring:
         return event if opened is None else event.with_personal(opened)
 
     async def open_all(self, blocks: Sequence[SealedBlock | None], kind: type[B]) -> list[B | None]:
-        """Many blocks with one look-up; None for a block that is absent or erased."""
+        """Many blocks with one look-up; None for a block that is absent or erased. Raises Unavailable."""
         return await self._each_opened(blocks, lambda key, block: key.open(block, kind))
 
     async def open_all_json(self, blocks: Sequence[SealedBlock | None]) -> list[bytes | None]:

@@ -79,6 +79,8 @@ class Parts:
         }
         self.erasure_log = ErasureLog(service.name, self._bootstrap, self._authenticator)
         self._watch = DestroyedKeysWatch(self._database, self._keyring, None)
+        if self._uses_keys:
+            self._keyring.hold()
         self.purges: dict[str, Purge] = {}
         self.policy_parking: dict[str, PolicyParking] = {}
         self._policy_runners: list[Runner] = []

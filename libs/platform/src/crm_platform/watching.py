@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from crm_platform.finishing import is_told_to_end
 from crm_platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -25,5 +26,10 @@ async def _watch(part: str, look: Callable[[], Awaitable[None]], every_seconds: 
         await asyncio.sleep(every_seconds)
         try:
             await look()
+        except asyncio.CancelledError as failure:
+            # A client that was stopped meanwhile cancels what it waits for itself.
+            if is_told_to_end():
+                raise
+            log.warning("not_watched", part=part, exc_info=failure)
         except Exception as failure:
             log.warning("not_watched", part=part, exc_info=failure)

@@ -215,6 +215,10 @@ class UnitOfWork:
         """
         self._staging.relies_on_keys = True
 
+    def because_of(self, event: str) -> None:
+        """What is recorded was caused by that event, not by the one that is reacted to, which only tells of it."""
+        self._causation = event
+
     def await_answer(self, stream: UUID, version: int = 1) -> None:
         """Say that another service will answer in that stream; a read after this command waits for it too."""
         self.answers.append(f"{stream}@{version}")

@@ -9,7 +9,7 @@ from crm_contacts.projections import Contacts, ErasureRow
 from crm_events.contacts import PartyResolved
 from crm_events.erasures import MAX_SUBJECTS, ErasureRecord, ErasureStep, ErasureStepOrdered, SubjectsErased
 from crm_platform.backoff import Backoff
-from crm_platform.erasure.erasure_log import ErasureLog
+from crm_platform.erasure.erasure_log import Cause, ErasureLog
 from crm_platform.erasure.ordered_erasures import OrderedErasure, OrderedErasures
 from crm_platform.erasure.steps import AWAY
 from crm_platform.event_store.application import EventStore
@@ -61,21 +61,22 @@ class ErasureOrders:
         for erasure in due:
             step = ErasureStep(str(erasure.ordered))
             if not await self._was_ordered(erasure.id, step):
-                await self._order(UUID(erasure.id), step)
+                await self._order(UUID(erasure.id), step, Cause(erasure.cause, erasure.story))
 
     async def _was_ordered(self, contact_id: str, step: ErasureStep) -> bool:
         """What is on the topic is the memory of what was ordered."""
         found = await (await self._ordered.current()).find(OrderedErasure, {"_id": contact_id})
         return any(row.has_order(step) for row in found)
 
-    async def _order(self, contact_id: UUID, step: ErasureStep) -> None:
+    async def _order(self, contact_id: UUID, step: ErasureStep, cause: Cause) -> None:
         now = datetime.now(UTC)
         records: list[ErasureRecord] = []
         if step is ErasureStep.DESTROY:
             # Nothing is added to what is found here: contacts answers nobody with a contact that is erased.
             subjects = await asyncio.to_thread(self._subjects, contact_id)
             records += _named(contact_id, subjects, now)
-        await self._log.write((*records, ErasureStepOrdered(occurred_at=now, contact_id=contact_id, step=step)))
+        order = ErasureStepOrdered(occurred_at=now, contact_id=contact_id, step=step)
+        await self._log.write((*records, order), cause)
         log.info("erasure_ordered", contact_id=str(contact_id), step=step.value)
 
     def _subjects(self, contact_id: UUID) -> list[UUID]:

@@ -133,10 +133,12 @@ class CollectAcknowledgements(Policy):
     def erase_identifiers(self, event: Recorded[SubjectsErased], work: UnitOfWork) -> None:
         contact = work.load(Contact, event.data.contact_id)
         if contact.erasure is not None and contact.erasure.erased_at is not None:
+            work.because_of(event.causation)
             Identity.erase(work, contact, contact.erasure.erased_at)
 
     @when(ErasureStepTaken)
     def acknowledge(self, event: Recorded[ErasureStepTaken], work: UnitOfWork) -> None:
+        work.because_of(event.causation)
         contact = work.load(Contact, event.data.contact_id)
         contact.acknowledge_erasure(event.data.service, event.data.step, event.data.occurred_at)
         work.save(contact)

@@ -46,7 +46,8 @@ class AcknowledgementRow(msgspec.Struct, frozen=True, kw_only=True):
 class ErasureRow(Document, frozen=True, kw_only=True):
     """The erasure of the contact with that id, its last one if an earlier request was withdrawn.
 
-    `ordered` is the step that services are to take now, None before the second person and once all is done.
+    `ordered` is the step that services are to take now, None before the second person and once all is done; `cause` is
+    the id of the event that confirmed it, and `story` the one it belongs to.
     """
 
     collection: ClassVar[str] = "erasures"
@@ -58,6 +59,8 @@ class ErasureRow(Document, frozen=True, kw_only=True):
     withdrawn_at: datetime | None = None
     confirmed_by: str | None = None
     erased_at: datetime | None = None
+    cause: str = ""
+    story: str = ""
     services: list[str] = []
     acknowledgements: list[AcknowledgementRow] = []
     ordered: str | None = None
@@ -93,6 +96,8 @@ class ErasureFolds(Projection):
             version=event.sequence,
             confirmed_by=event.data.confirmed_by,
             erased_at=event.data.occurred_at,
+            cause=str(event.id),
+            story=event.correlation,
             services=list(event.data.services),
             ordered=ErasureStep.DESTROY.value,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaProducer
@@ -16,6 +17,13 @@ from crm_platform.inbound import NO_LINK
 from crm_platform.partitioning import key_of, partition_of
 
 
+class Cause(NamedTuple):
+    """Why a record is written: the id of the event that led to it all, `ContactErased`, and of the story it is in."""
+
+    event: str
+    story: str
+
+
 class ErasureLog:
     """Writes the records of one service. What is written twice changes nothing."""
 
@@ -24,11 +32,11 @@ class ErasureLog:
         self._bootstrap = bootstrap
         self._authenticator = authenticator
 
-    async def write(self, records: Iterable[ErasureRecord]) -> None:
+    async def write(self, records: Iterable[ErasureRecord], cause: Cause) -> None:
         """In order, each acknowledged before the next is sent. Raises KafkaError, OSError or TimeoutError."""
         async with kafka.producer(self._bootstrap) as producer:
             for record in records:
-                await self._send(producer, self._outgoing(record, datetime.now(UTC)))
+                await self._send(producer, self._outgoing(record, cause, datetime.now(UTC)))
 
     async def _send(self, producer: AIOKafkaProducer, outgoing: kafka.Outgoing) -> None:
         await producer.send_and_wait(
@@ -39,7 +47,7 @@ class ErasureLog:
             headers=outgoing.headers,
         )
 
-    def _outgoing(self, record: ErasureRecord, now: datetime) -> kafka.Outgoing:
+    def _outgoing(self, record: ErasureRecord, cause: Cause, now: datetime) -> kafka.Outgoing:
         written = Recorded(
             id=erasure_record_id(record),
             source=f"/crm/{self._service}",
@@ -47,8 +55,8 @@ class ErasureLog:
             sequence=1,
             time=now,
             actor=f"service:{self._service}",
-            correlation=str(record.contact_id),
-            causation="",
+            correlation=cause.story,
+            causation=cause.event,
             data=record,
         )
         key, value = key_of(record.contact_id), orjson.dumps(to_document(written))

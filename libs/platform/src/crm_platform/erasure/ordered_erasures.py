@@ -15,12 +15,16 @@ STEPS = tuple(ErasureStep)
 class OrderedErasure(Document, frozen=True, kw_only=True):
     """The erasure of the contact with that id: the last step ordered, the last one that this service has taken.
 
+    `cause` and `story` are those of the order.
+
     Orders may be repeated, and a step that was ordered is never taken back.
     """
 
     collection: ClassVar[str] = "ordered_erasures"
     indexes: ClassVar[tuple[Index, ...]] = (Index("open"),)
 
+    cause: str = ""
+    story: str = ""
     ordered: str | None = None
     taken: str | None = None
     open: bool = False
@@ -46,7 +50,8 @@ class OrderedErasures(Projection):
     @fold(ErasureStepOrdered, OrderedErasure)
     def ordered(self, row: OrderedErasure | None, event: Recorded[ErasureStepOrdered]) -> OrderedErasure:
         row = row or OrderedErasure(id=str(event.subject))
-        return _settled(msgspec.structs.replace(row, ordered=_later(row.ordered, event.data.step)))
+        ordered = _later(row.ordered, event.data.step)
+        return _settled(msgspec.structs.replace(row, ordered=ordered, cause=event.causation, story=event.correlation))
 
     @fold(ErasureStepTaken, OrderedErasure)
     def taken(self, row: OrderedErasure | None, event: Recorded[ErasureStepTaken]) -> OrderedErasure:

@@ -13,7 +13,7 @@ from crm_events.erasures import ErasureStep, ErasureStepTaken
 from crm_platform import kafka, mongo
 from crm_platform.backoff import Backoff
 from crm_platform.erasure.caught_up import Followed, caught_up
-from crm_platform.erasure.erasure_log import ErasureLog
+from crm_platform.erasure.erasure_log import Cause, ErasureLog
 from crm_platform.erasure.ordered_erasures import OrderedErasure
 from crm_platform.event_store.key_ledger import KeyLedger
 from crm_platform.keyring import Keyring
@@ -88,7 +88,7 @@ class ErasureSteps:
                     continue
                 if not await self._taken(UUID(erasure.id), step):
                     break
-                await self._say(UUID(erasure.id), step)
+                await self._say(erasure, step)
                 self._said.add((erasure.id, step))
         self._said &= {(erasure.id, step) for erasure in due for step in erasure.due()}
 
@@ -111,7 +111,8 @@ class ErasureSteps:
     async def _marks_are_published(self) -> bool:
         return self._ledger is None or not await asyncio.to_thread(self._ledger.unpublished)
 
-    async def _say(self, contact_id: UUID, step: ErasureStep) -> None:
+    async def _say(self, erasure: OrderedErasure, step: ErasureStep) -> None:
+        contact_id = UUID(erasure.id)
         taken = ErasureStepTaken(occurred_at=datetime.now(UTC), contact_id=contact_id, service=self._service, step=step)
-        await self._log.write((taken,))
-        log.info("erasure_step_taken", contact_id=str(contact_id), step=step.value)
+        await self._log.write((taken,), Cause(erasure.cause, erasure.story))
+        log.info("erasure_step_taken", contact_id=erasure.id, step=step.value)
