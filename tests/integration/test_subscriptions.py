@@ -39,6 +39,12 @@ async def capture(crm: Door, email: str = "", message: str = "Hello") -> Reply:
     return (await crm.post("/api/leads", lead, role="sales")).expect(201)
 
 
+async def beginning(accounts: Accounts) -> datetime:
+    """Now, when nothing that a test before this one did can still lead to an event."""
+    await accounts.at_rest()
+    return datetime.now(UTC)
+
+
 def names(events: Documents) -> list[str]:
     return [event["type"].split(".")[2] for event in events]
 
@@ -123,7 +129,7 @@ def folded_by_partition(events: list[Recorded[Event]]) -> dict[str, dict[str, An
 
 
 async def test_a_reader_goes_on_exactly_behind_any_event(crm: Door, accounts: Accounts) -> None:
-    since = datetime.now(UTC)
+    since = await beginning(accounts)
     await asyncio.gather(*(capture(crm) for _ in range(4)))
     await accounts.at_rest()
     asked = [("type", "crm.sales.*"), ("type", "crm.contacts.PartyResolved"), ("from", since.isoformat())]
@@ -187,7 +193,7 @@ class Diary:
 async def test_killed_in_the_middle_the_gateway_goes_on_where_each_subscriber_was(
     crm: Door, accounts: Accounts
 ) -> None:
-    since = datetime.now(UTC)
+    since = await beginning(accounts)
     asked = [("type", "crm.sales.*"), ("from", since.isoformat())]
     diaries = [Diary(crm, asked) for _ in range(3)]
     keeping = [asyncio.create_task(diary.keep(until=120)) for diary in diaries]
@@ -206,6 +212,7 @@ async def test_killed_in_the_middle_the_gateway_goes_on_where_each_subscriber_wa
             each.cancel()
     await accounts.at_rest()
     stored = {str(e.id) for _, e in stored_events(crm.stack, "sales") if e.time >= since - timedelta(milliseconds=1)}
+    assert len(stored) == 120
     for diary in diaries:
         events = [each.event for each in diary.noted]
         assert diary.connections > 1
