@@ -75,6 +75,7 @@ bench: install ## Measure the platform beside the bare libraries; ROWS="R1 R6" m
 
 events: install ## Generate the events' JSON Schemas, docs/events.md and docs/asyncapi; refuses what breaks released events
 	$(BIN)/python -m crm_events.release
+	$(BIN)/python -m crm_local.private_events
 	$(BIN)/python -m crm_events.catalogue > docs/events.md
 	$(BIN)/python -m crm_local.asyncapi docs/asyncapi
 

@@ -1,4 +1,8 @@
-"""F15, F16: the primary of the read models' database steps down, or falls silent in the middle of a write."""
+"""F15, F16: the primary of the read models' database steps down, or falls silent in the middle of a write.
+
+The log is read anew here, from its beginning, so these rows come before those of test_poison_*.py, which leave a
+stranger's records in it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -64,12 +68,11 @@ async def test_a_primary_of_three_that_falls_silent_leaves_no_phantom(rig: Rig, 
 @asynccontextmanager
 async def _read_into(rig: Rig, trial: Trial, members: ReplicaSet) -> AsyncIterator[None]:
     """The KPIs are read anew, into the three members, by a worker in the place of the stack's own."""
-    await asyncio.to_thread(rig.stack.hold, PART)
-    async with member_of(rig.stack, PART, "0", CRM_MONGODB_URI=members.uri):
+    async with rig.held(PART), member_of(rig.stack, PART, "0", CRM_MONGODB_URI=members.uri):
         yield
         await trial.stop_load()
         await eventually(lambda: _is_the_fold(rig, members.uri), "the KPIs are the fold", within=HEALS_WITHIN, every=1)
-    await asyncio.to_thread(rig.stack.release, PART)
+    await rig.is_back(PART)
 
 
 async def _is_the_fold(rig: Rig, uri: str) -> bool:

@@ -33,6 +33,13 @@ async def test_only_the_right_of_its_own_gives_an_export(crm: Door) -> None:
     assert (await crm.get(f"/api/contacts/{ada.contact_id}", role="privacy")).is_problem(403), "it gives no other right"
 
 
+async def test_who_answers_a_person_finds_out_by_the_address_whom_it_means(crm: Door) -> None:
+    ada = Person(crm)
+    await ada.tells()
+    found = (await crm.get("/api/customers", email=ada.email, role="privacy")).expect(200)
+    assert found.body["contact_id"] == ada.contact_id
+
+
 async def test_who_is_not_known_has_no_export(crm: Door) -> None:
     nobody = Person(crm)
     nobody.contact_id = str(uuid4())

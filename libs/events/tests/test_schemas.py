@@ -26,7 +26,7 @@ def validator(schema: dict[str, Any]) -> Draft202012Validator:
 
 @every_event
 def test_the_released_schema_is_up_to_date(event: type[Event]) -> None:
-    reasons = refusals(EVENTS, released())
+    reasons = refusals(EVENTS, released(FOLDER))
     assert reasons == [], told(reasons)
     file = FOLDER / f"{event.type_name()}.json"
     assert file.is_file(), "run make events"

@@ -96,6 +96,17 @@ def test_only_the_owner_describes_a_resource() -> None:
     assert list(merged["paths"]) == ["/api/customers"]
 
 
+def test_parked_events_are_described_once_for_every_service() -> None:
+    own = document("/parked/{consumer}", "Events", Events=ITEM)
+
+    merged = merge(own, {"sales": document("/parked/{consumer}", "Events", Events=ITEM)}, [])
+
+    assert list(merged["paths"]) == ["/api/parked/{service}/{consumer}"]
+    (named,) = merged["paths"]["/api/parked/{service}/{consumer}"]["parameters"]
+    assert {"sales", "gateway"} <= set(named["schema"]["enum"])
+    assert_valid(merged)
+
+
 def test_what_is_the_same_keeps_its_name() -> None:
     sales, service = document("/leads", "Item", Item=ITEM), document("/tickets", "Item", Item=ITEM)
 

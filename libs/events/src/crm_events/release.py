@@ -3,6 +3,7 @@
 A schema that was released is overwritten only by one that everybody out there survives (docs/adr/0014).
 """
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from crm_events import EVENTS
 from crm_events.compatibility import incompatible_changes, unreadable_blocks
 from crm_events.event import Event
-from crm_events.schemas import Schema, schema_for, schema_of, schemas, text_of
+from crm_events.schemas import Schema, schema_for, text_of
 
 FOLDER = Path(__file__).parent / "released"
 ADVICE = (
@@ -19,9 +20,9 @@ ADVICE = (
 )
 
 
-def released() -> dict[str, Schema]:
-    """Every released schema, by type name."""
-    return {name: schema for name in schemas() if (schema := schema_of(name)) is not None}
+def released(folder: Path) -> dict[str, Schema]:
+    """Every schema that was released into the folder, by type name."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")}
 
 
 def refusals(events: Iterable[type[Event]], before: Mapping[str, Schema]) -> list[str]:
@@ -52,16 +53,18 @@ def _unread(events: Iterable[type[Event]], before: Mapping[str, Schema]) -> Iter
         yield f"{name}: it was released, and no class reads it any more"
 
 
-def main() -> int:
-    """Exit 0 when the schemas are written, 1 with every reason when one may not be."""
-    reasons = refusals(EVENTS, released())
+def release(events: Iterable[type[Event]], folder: Path) -> int:
+    """Write the events' schemas into the folder; 0 when that is done, 1 with every reason told when it may not be."""
+    events = tuple(events)
+    reasons = refusals(events, released(folder))
     if reasons:
         sys.stderr.write(told(reasons) + "\n")
         return 1
-    for event in EVENTS:
-        (FOLDER / f"{event.type_name()}.json").write_text(text_of(schema_for(event)), encoding="utf-8")
+    for event in events:
+        folder.mkdir(exist_ok=True)
+        (folder / f"{event.type_name()}.json").write_text(text_of(schema_for(event)), encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(release(EVENTS, FOLDER))

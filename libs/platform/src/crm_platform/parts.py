@@ -79,7 +79,7 @@ class Parts:
         }
         self.erasure_log = ErasureLog(service.name, self._bootstrap, self._authenticator)
         self._watch = DestroyedKeysWatch(self._database, self._keyring, None)
-        if self._uses_keys:
+        if service.keeps_personal_data:
             self._keyring.hold()
         self.purges: dict[str, Purge] = {}
         self.policy_parking: dict[str, PolicyParking] = {}
@@ -198,13 +198,8 @@ class Parts:
     def others(self, *, answers: bool, works: bool) -> list[Runner]:
         """What the readers and the routes stand on."""
         api_runners = self._service.api_runners if answers else ()
-        watch = [self._watch] if self._uses_keys else []
+        watch = [self._watch] if self._service.keeps_personal_data else []
         return [*self._key_pools, *watch, *((*self._relays, *self._signers) if works else ()), *api_runners]
-
-    @property
-    def _uses_keys(self) -> bool:
-        """Whether personal data can be opened here: a process with neither events nor read models has none."""
-        return self._service.keeps_personal_data
 
     def _projectors(self) -> list[Runner]:
         return [

@@ -88,9 +88,7 @@ class PolicyParking:
             if not events:
                 raise not_parked(self.consumer, topic, key)
             statements = [*self._lot.resolve(events), *self._lot.discard(events, actor, reason)]
-            try:
-                await self._store.transact(lambda _staging, wanted=statements: wanted)
-            except GuardFailedError:
+            if not await self._carried_out(statements):
                 continue
             PARKED_RESOLVED.labels(consumer=self.consumer, action="discarded").inc(len(events))
             return Discarded(len(events), waiting - len(events))
@@ -104,13 +102,19 @@ class PolicyParking:
         while page := await asyncio.to_thread(self._lot.held, topic, after):
             events = [event for event in page if concerned(self._reader.read(event.record()))]
             statements = [*self._lot.resolve(events), *self._lot.forget(events, actor, reason)]
-            try:
-                await self._store.transact(lambda _staging, wanted=statements: wanted)
-            except GuardFailedError:
+            if events and not await self._carried_out(statements):
                 continue
             forgotten += len(events)
             after = page[-1].place.partition, page[-1].offset
         return forgotten
+
+    async def _carried_out(self, statements: Sequence[Statement]) -> bool:
+        """Whether all of them were, in one transaction: False where somebody else resolves the same events."""
+        try:
+            await self._store.transact(lambda _staging: statements)
+        except GuardFailedError:
+            return False
+        return True
 
 
 class _Step:

@@ -23,7 +23,12 @@ _RENAMED = {"offset": "record_offset", "timestamp": "record_timestamp"}
 _EVENT = ", ".join(_RENAMED.get(name, name) for name in _MEMBERS)
 _AS_MEMBERS = ", ".join(f'{_RENAMED[name]} AS "{name}"' if name in _RENAMED else name for name in _MEMBERS)
 _OF_KEY = "policy = %s AND topic = %s AND key = %s"
+_OF_EVENT = f"{_OF_KEY} AND partition = %s AND record_offset = %s"
 _IN_ORDER = "ORDER BY partition, record_offset"
+_DISCARD = (
+    f"WITH gone AS (DELETE FROM parked_events WHERE {_OF_EVENT} RETURNING *)"  # noqa: S608 - our own
+    " INSERT INTO discarded_events SELECT gone.*, %s, %s FROM gone"
+)
 
 BEFORE_ALL = (-1, -1)
 """Partition and offset before every record."""
@@ -143,7 +148,7 @@ class PolicyStore:
         """Events out of the lot; fails where somebody else has taken one of them."""
         for event in events:
             yield Statement(
-                f"DELETE FROM parked_events WHERE {_OF_KEY} AND partition = %s AND record_offset = %s RETURNING 1",  # noqa: S608
+                f"DELETE FROM parked_events WHERE {_OF_EVENT} RETURNING 1",  # noqa: S608
                 (self._policy, event.topic, event.key, event.partition, event.offset),
                 rows=1,
             )
@@ -151,7 +156,7 @@ class PolicyStore:
     def tell_reason(self, event: ParkedEvent, reason: str) -> Statement:
         """Why the event cannot be applied, as last seen."""
         return Statement(
-            f"UPDATE parked_events SET reason = %s WHERE {_OF_KEY} AND partition = %s AND record_offset = %s",  # noqa: S608
+            f"UPDATE parked_events SET reason = %s WHERE {_OF_EVENT}",  # noqa: S608
             (reason, self._policy, event.topic, event.key, event.partition, event.offset),
         )
 
@@ -159,9 +164,7 @@ class PolicyStore:
         """Events out of the lot for good; they are kept with who decided it, when and why."""
         for event in events:
             yield Statement(
-                "WITH gone AS (DELETE FROM parked_events"  # noqa: S608 - as above
-                f" WHERE {_OF_KEY} AND partition = %s AND record_offset = %s RETURNING *)"
-                " INSERT INTO discarded_events SELECT gone.*, %s, %s FROM gone RETURNING 1",
+                f"{_DISCARD} RETURNING 1",
                 (self._policy, event.topic, event.key, event.partition, event.offset, actor, reason),
                 rows=1,
             )
@@ -182,15 +185,10 @@ class PolicyStore:
         """The content of these events is deleted, and the parked ones among them are discarded."""
         for event in events:
             place = (self._policy, event.topic, event.key, event.partition, event.offset)
-            yield Statement(
-                "WITH gone AS (DELETE FROM parked_events"  # noqa: S608 - as above
-                f" WHERE {_OF_KEY} AND partition = %s AND record_offset = %s RETURNING *)"
-                " INSERT INTO discarded_events SELECT gone.*, %s, %s FROM gone",
-                (*place, actor, reason),
-            )
+            yield Statement(_DISCARD, (*place, actor, reason))
             yield Statement(
                 "UPDATE discarded_events SET value = NULL, headers = '[]'"  # noqa: S608 - as above
-                f" WHERE {_OF_KEY} AND partition = %s AND record_offset = %s",
+                f" WHERE {_OF_EVENT}",
                 place,
             )
 

@@ -105,8 +105,13 @@ class Contact(Aggregate):
         return self.profile is not None
 
     @property
+    def erased_at(self) -> Instant | None:
+        """When the second person confirmed its erasure."""
+        return self.erasure.erased_at if self.erasure else None
+
+    @property
     def is_erased(self) -> bool:
-        return self.erasure is not None and self.erasure.erased_at is not None
+        return self.erased_at is not None
 
     @property
     def is_known(self) -> bool:
@@ -114,8 +119,7 @@ class Contact(Aggregate):
         return self.exists and not self.is_erased
 
     def was_erased_since(self, happened: Instant) -> bool:
-        erased_at = self.erasure.erased_at if self.erasure else None
-        return erased_at is not None and happened <= erased_at
+        return self.erased_at is not None and happened <= self.erased_at
 
     @property
     def known_profile(self) -> Profile | Sealed:

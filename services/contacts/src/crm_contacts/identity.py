@@ -82,7 +82,8 @@ class Identity:
         work.unless_erased()
         given = work.load(Contact, contact_id) if contact_id else None
         owners = [work.load(IdentifierOwner, i.index) for i in named.indexes]
-        if any(each.was_erased_since(happened) for each in (*owners, *((given,) if given else ()))):
+        anybody: list[IdentifierOwner | Contact] = [*owners, given] if given else [*owners]
+        if any(each.was_erased_since(happened) for each in anybody):
             raise PersonErased("A person whom it names was erased after it happened; it is not taken in again.")
         found = given.id if given and given.is_known else _first_owner(owners)
         if found is None:

@@ -132,9 +132,9 @@ class CollectAcknowledgements(Policy):
     @when(SubjectsErased)
     def erase_identifiers(self, event: Recorded[SubjectsErased], work: UnitOfWork) -> None:
         contact = work.load(Contact, event.data.contact_id)
-        if contact.erasure is not None and contact.erasure.erased_at is not None:
+        if contact.erased_at is not None:
             work.because_of(event.causation)
-            Identity.erase(work, contact, contact.erasure.erased_at)
+            Identity.erase(work, contact, contact.erased_at)
 
     @when(ErasureStepTaken)
     def acknowledge(self, event: Recorded[ErasureStepTaken], work: UnitOfWork) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from pydantic.json_schema import models_json_schema
 
+from crm_gateway.api.parked import OWN
 from crm_gateway.api.proxy import PREFIX
 from crm_gateway.interactions import InteractionBatch
 from crm_gateway.services import OWNERS, ServiceRequest, Services
@@ -21,6 +22,8 @@ ASKED_AGAIN_SECONDS = 5.0
 FETCH_WITHIN_SECONDS = 2.0
 COMPONENTS = "#/components/"
 TITLE = "Customer platform"
+PARKED = "/parked"
+"""Every service answers these paths, the gateway too; under /api the name of the service stands behind them."""
 
 Document = dict[str, Any]
 
@@ -91,7 +94,19 @@ def merge(own: Document, services: Mapping[str, Document], unavailable: list[str
         for path, operations in adopted["paths"].items():
             if OWNERS.get(path.split("/")[1]) == service:
                 merged["paths"][PREFIX + path] = _operations(operations, service)
+    merged["paths"] = dict(_parked_anywhere(merged["paths"]))
     return merged
+
+
+def _parked_anywhere(paths: Document) -> Iterator[tuple[str, Document]]:
+    """The paths, with those of the gateway's own parked events told as what they are for every service."""
+    names = sorted({*OWNERS.values(), OWN})
+    service = {"name": "service", "in": "path", "required": True, "schema": {"type": "string", "enum": names}}
+    for path, operations in paths.items():
+        if path.partition("/{")[0] == PARKED:
+            yield f"{PREFIX}{PARKED}/{{service}}{path.removeprefix(PARKED)}", {"parameters": [service], **operations}
+        else:
+            yield path, operations
 
 
 def _operations(operations: Document, service: str) -> Document:

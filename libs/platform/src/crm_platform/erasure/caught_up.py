@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from crm_events.topics import Topic
 from crm_platform import kafka
@@ -69,11 +69,9 @@ async def _has_read(followed: Followed, ends: Mapping[TopicPartition, int], key:
 
 
 async def _ends(bootstrap: str, topics: Iterable[Topic]) -> dict[TopicPartition, int]:
-    places = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
     async with kafka.reader(bootstrap) as client:
-        return await _end_offsets(client, places)
-
-
-async def _end_offsets(client: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    ends: dict[TopicPartition, int] = await client.end_offsets(places)
-    return ends
+        return {
+            TopicPartition(topic.name, number): end
+            for topic in topics
+            for number, end in (await kafka.end_offsets(client, topic.name, topic.partitions)).items()
+        }

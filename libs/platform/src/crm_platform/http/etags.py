@@ -1,6 +1,8 @@
 """Versions as entity tags: `ETag: "3"` is version 3 of an aggregate (docs/adr/0004)."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -52,11 +54,14 @@ class ConditionalAnswer:
 Answer = Annotated[ConditionalAnswer, Depends(ConditionalAnswer)]
 
 
-def not_modified(request: Request, tag: str) -> None:
-    """End the request with 304 if the client already holds that version (If-None-Match)."""
+def not_modified(request: Request, tag: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+    """End the request with 304 if the client already holds that version (If-None-Match).
+
+    `headers` are those that a full answer would carry besides its tag (RFC 9110, 15.4.5).
+    """
     held = request.headers.get("if-none-match")
     if held is None:
         return
     tags = [each.strip().removeprefix("W/") for each in held.split(",")]
     if tag in tags or tags == ["*"]:
-        raise HTTPException(304, headers={"ETag": tag})
+        raise HTTPException(304, headers={**headers, "ETag": tag})

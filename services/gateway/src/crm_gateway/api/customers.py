@@ -20,7 +20,7 @@ from crm_gateway.queries.selection import LiveRecords, Records
 from crm_gateway.sources import Sources
 from crm_gateway.timeline_pages import TimelinePages
 from crm_gateway.view import compose, timeline_items
-from crm_platform.auth import STAFF
+from crm_platform.auth import STAFF, Role
 from crm_platform.errors import Refusal
 from crm_platform.http.paging import DEFAULT_LIMIT, MAX_LIMIT, CursorSigner
 from crm_platform.http.reads import AFTER_HEADER, ReadGuard, positions_after
@@ -28,15 +28,17 @@ from crm_platform.identifiers import BlindIndexer
 from crm_platform.past import Axis
 from crm_platform.read_model import ReadModel
 
+VIEWERS = (*STAFF, Role.PRIVACY)
+"""Who may take out all that is held about a person looks up first whom that person's address means."""
 TIMELINE_SHOWN = 50
 """Items of the timeline in the view itself."""
 
 
 class CustomersGuard(ReadGuard):
-    """The dependency that yields the customers' records to staff, once they show what CRM-After names."""
+    """The dependency that yields the customers' records to their viewers, once they show what CRM-After names."""
 
     def __init__(self) -> None:
-        super().__init__(Customers, STAFF)
+        super().__init__(Customers, VIEWERS)
 
     async def __call__(self, request: Request) -> ReadModel:
         customers = await super().__call__(request)

@@ -69,8 +69,9 @@ def schema_routes() -> APIRouter:
             )
         text = text_of(found).encode()
         tag = f'"{sha256(text).hexdigest()}"'
-        not_modified(request, tag)
-        return Response(text, media_type=MEDIA_TYPE, headers={"ETag": tag, "Cache-Control": KEPT})
+        kept = {"Cache-Control": KEPT}
+        not_modified(request, tag, kept)
+        return Response(text, media_type=MEDIA_TYPE, headers={**kept, "ETag": tag})
 
     return router
 

@@ -1,4 +1,4 @@
-"""F36: an erasure goes its way whatever else goes on, and whoever dies meanwhile."""
+"""F36: an erasure goes its way whatever else goes on, what parks the person's ticket and whoever dies meanwhile."""
 
 import asyncio
 from typing import Any
