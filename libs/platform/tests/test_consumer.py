@@ -154,6 +154,36 @@ async def test_a_consumer_goes_on_after_its_client_was_cancelled_by_itself(
     assert len(interrupted) == 2
 
 
+async def test_a_client_that_waits_for_what_nobody_sends_is_given_up_for_another(
+    database: mongo.Database,
+    topic: Topic,
+    bootstrap: str,
+    log_of: Callable[[ModuleType], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The client waits for metadata that nothing fetches any more, as was seen once the broker had been killed."""
+    monkeypatch.setattr(consumer_module, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(consumer_module, "ANSWER_SECONDS", 1.0)
+    projection, logged = purchases_of(topic), log_of(consumer_module)
+    await _fill(bootstrap, topic)
+    projector = Projector(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup())
+
+    async def given_up() -> bool:
+        return "client_given_up" in {entry["event"] for entry in logged}
+
+    async with running(projector.run):
+        await eventually(lambda: _is(database, projection, {"0": 5, "1": 5, "2": 5}))
+        assert projector._client is not None
+        lost = projector._client._client
+        lost._sync_task.cancel()
+        lost.force_metadata_update()
+        await eventually(given_up)
+        later = [as_record(topic, 0, noted(story_id("later"), 1), (6, 5), partition=n) for n in range(topic.partitions)]
+        await publish(bootstrap, later)
+        await eventually(lambda: _is(database, projection, {"0": 6, "1": 6, "2": 6}))
+        assert projector._client._client is not lost
+
+
 async def _is(database: mongo.Database, projection: Projection, totals: dict[str, int]) -> bool:
     return await _totals(database, projection) == totals
 

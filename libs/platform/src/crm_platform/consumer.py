@@ -60,6 +60,8 @@ SESSION_MILLISECONDS = 20_000
 MAX_POLL_MILLISECONDS = 300_000
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
+SILENT_LOOKS = 3
+"""A client that leaves so many looks in a row unanswered, while the broker answers a new one, is given up."""
 
 log = get_logger(__name__)
 
@@ -80,6 +82,8 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         self._bootstrap = bootstrap
         self._instance = instance
         self._client: AIOKafkaConsumer | None = None
+        self._consuming = asyncio.timeout(None)
+        self._unanswered_looks = 0
         self._standing = Standing()
         self._goals: dict[TopicPartition, int] | None = None
         self._beginnings: dict[TopicPartition, int] = {}
@@ -125,7 +129,8 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
             while True:
                 try:
                     await self.prepare()
-                    await self._consume(backoff)
+                    async with asyncio.timeout(None) as self._consuming:
+                        await self._consume(backoff)
                 except asyncio.CancelledError as failure:
                     if is_told_to_end():
                         raise
@@ -388,7 +393,22 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
     async def _answers(self) -> bool:
         """Look at Kafka and at the store; False where one of them gives no sign of life."""
         kafka_answers = await self._answers_in_time("kafka", self._look_at_kafka())
+        await self._give_up_a_lost_client(answers=kafka_answers)
         return await self._answers_in_time(self.stored_in, self._look_at_the_lot()) and kafka_answers
+
+    async def _give_up_a_lost_client(self, *, answers: bool) -> None:
+        """A client can lose its way when the broker goes and comes back, and wait for ever for what nobody sends.
+
+        It says nothing of that, so it is known by what it leaves unanswered. Consuming is interrupted, and goes on with
+        another client.
+        """
+        self._unanswered_looks = 0 if answers else self._unanswered_looks + 1
+        if self._client is None or self._unanswered_looks < SILENT_LOOKS:
+            return
+        if await self._answers_in_time("kafka", kafka.ping(self._bootstrap)):
+            log.warning("client_given_up", consumer=self.name)
+            self._unanswered_looks = 0
+            self._consuming.reschedule(asyncio.get_running_loop().time())
 
     async def _answers_in_time(self, dependency: str, question: Coroutine[Any, Any, None]) -> bool:
         try:

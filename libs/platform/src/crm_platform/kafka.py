@@ -9,10 +9,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from crm_events.topics import MAX_MESSAGE_BYTES
+from crm_platform.closed_connections import tell_closed_connections
 from crm_platform.finishing import is_told_to_end
 from crm_platform.header_names import read_any_header_name
 
 read_any_header_name()
+tell_closed_connections()
 
 STOP_SECONDS = 3.0
 
