@@ -82,7 +82,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         self._bootstrap = bootstrap
         self._instance = instance
         self._client: AIOKafkaConsumer | None = None
-        self._consuming = asyncio.timeout(None)
+        self._consuming: asyncio.Timeout
         self._unanswered_looks = 0
         self._standing = Standing()
         self._goals: dict[TopicPartition, int] | None = None
