@@ -8,6 +8,12 @@ from at_rest import POLICIES
 from door import Door
 from ledger import READ_MODELS
 
+from crm_analytics.projections import Kpis
+from crm_gateway.projections.customers import Customers
+from crm_sales.projections.leads import Leads
+
+CUSTOMERS, KPIS, LEADS = Customers().identity, Kpis().identity, Leads().identity
+"""Read models of crm.sales that rows look at one by one."""
 Lot = tuple[str, str, str]
 """(consumer, topic, key)."""
 _OWNERS = {

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from door import eventually
 from psycopg.rows import TupleRow
 from tests.faults.members import member_of
+from tests.faults.poison import KPIS
 from tests.faults.rig import GAUGES_WITHIN, HEALS_WITHIN, Rig
 
 from crm_events.topics import SALES
@@ -109,7 +110,7 @@ async def _truncated(rig: Rig) -> int:
     behind = {
         n: ends[SALES.name, n]
         for n in range(SALES.partitions)
-        if 0 < cursors.get(("analytics.kpis.v1", SALES.name, n), (0, 0))[0] < ends[SALES.name, n]
+        if 0 < cursors.get((KPIS, SALES.name, n), (0, 0))[0] < ends[SALES.name, n]
     }
     assert behind
     partition = min(behind)
@@ -133,7 +134,7 @@ async def _gap_is_told(rig: Rig, partition: int) -> bool:
 
 
 async def _told(rig: Rig, name: str, partition: int) -> bool:
-    labels = (("consumer", "analytics.kpis.v1"), ("partition", str(partition)), ("topic", SALES.name))
+    labels = (("consumer", KPIS), ("partition", str(partition)), ("topic", SALES.name))
     return (await rig.samples_of("analytics")).get((name, labels)) == 1
 
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from tests.faults import telemetry
 from tests.faults.crafting import Crafter, document
-from tests.faults.poison import Operator, handlers_of
+from tests.faults.poison import CUSTOMERS, KPIS, LEADS, Operator, handlers_of
 from tests.faults.rig import Rig
 
 from crm_platform.partitioning import key_of
@@ -80,9 +80,5 @@ async def _unknown(rig: Rig) -> dict[str, float]:
     samples = await rig.samples()
     return {
         consumer: telemetry.of_consumer(samples[part], "crm_unknown_events_total", consumer, "crm.sales")
-        for part, consumer in (
-            ("sales", "sales.leads.v1"),
-            ("gateway", "gateway.customers.v1"),
-            ("analytics", "analytics.kpis.v1"),
-        )
+        for part, consumer in (("sales", LEADS), ("gateway", CUSTOMERS), ("analytics", KPIS))
     }
