@@ -24,8 +24,11 @@ from crm_gateway.projections.totals import CustomerTotals
 EVENTS = 1_000_000
 COMMANDS_A_SECOND = 200
 READERS = 4
+LOOKS_A_SECOND = 20
+"""Of each reader, at most."""
 WRITTEN_SHOWN = 50
 _POLL = 1.0
+_TOLD_EVERY = 30.0
 _ARRIVES_WITHIN = 1_200.0
 
 
@@ -60,6 +63,7 @@ async def measure(site: Site) -> Sequence[Figure]:
         seen, commands = Seen(), list[float]()
         tasks = [
             asyncio.create_task(_write(view, commands, seen)),
+            asyncio.create_task(_tell(commands, seen)),
             *(asyncio.create_task(_read(view, customer["contact_id"], seen)) for _ in range(READERS)),
         ]
         began = time.perf_counter()
@@ -124,11 +128,19 @@ async def _capture(view: GatewayView, number: int, accepted: list[float], seen: 
 
 async def _read(view: GatewayView, contact: str, seen: Seen) -> None:
     while True:
+        await asyncio.sleep(1 / LOOKS_A_SECOND)
         before, began = dict(seen.furthest), time.perf_counter()
         try:
             seen.take(before, await view.get(f"/api/customers/{contact}"), time.perf_counter() - began)
         except (RuntimeError, OSError) as refusal:
             seen.errors.append(str(refusal))
+
+
+async def _tell(accepted: Sequence[float], seen: Seen) -> None:
+    while True:
+        await asyncio.sleep(_TOLD_EVERY)
+        failed = f"{len(seen.errors)} failed, {seen.steps_back} behind an earlier one"
+        say(f"  {len(accepted):,} commands and {seen.reads:,} reads answered meanwhile; {failed}")
 
 
 async def _rebuild(site: Site) -> None:
