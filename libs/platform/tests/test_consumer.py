@@ -7,8 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from libs.platform.tests.kafka_topics import AUTHENTICATOR, as_record, publish, recreate_topic
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import OffsetOutOfRangeError
+from libs.platform.tests.kafka_topics import AUTHENTICATOR, administrator, as_record, publish, recreate_topic
 from libs.platform.tests.purchases import POISON, PurchaseRow, TotalRow, noted, purchases_of
 from libs.platform.tests.shop import EVENTS
 from libs.platform.tests.waiting import eventually, running
@@ -102,6 +104,49 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
         await eventually(lambda: _is(database, projection, {"0": 6, "1": 5, "2": 5}))
     errors = {entry["event"] for entry in logged if entry["log_level"] == "error"}
     assert errors == {"partition_shorter_than_cursor"}
+
+
+@pytest.mark.parametrize("told", [1, 2])
+async def test_an_offset_that_the_group_committed_and_the_topic_lost_keeps_a_consumer_from_nothing(
+    database: mongo.Database, topic: Topic, bootstrap: str, told: int
+) -> None:
+    """Aiokafka reads from there until the cursors are known, and says that it cannot.
+
+    They become known after it was `told` so: once, while that is being answered, or twice, after that was answered.
+    """
+    projection = purchases_of(topic)
+    await _fill(bootstrap, topic)
+    await _commit_as_group(bootstrap, projection.identity, topic, offset=1)
+    async with running(Projector(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup()).run):
+        await eventually(lambda: _is(database, projection, {"0": 5, "1": 5, "2": 5}))
+    async with administrator(bootstrap) as admin:
+        places = [TopicPartition(topic.name, n) for n in range(topic.partitions)]
+        await admin.delete_records(dict.fromkeys(places, RecordsToDelete(before_offset=2)))
+    later = [as_record(topic, 0, noted(story_id("later"), 1), (6, 5), partition=n) for n in range(topic.partitions)]
+    await publish(bootstrap, later)
+    refused: list[Exception] = []
+
+    class KnowsItsCursorsLate(Projector):
+        async def standing(self, places: Iterable[TopicPartition]) -> Standing:
+            wanted = list(places)
+            if wanted:
+                await eventually(lambda: len(refused) >= told)
+            elif told == 1:
+                await eventually(lambda: bool(self._standing.cursors))
+            return await super().standing(wanted)
+
+        async def _fetched(self, client: AIOKafkaConsumer, milliseconds: int) -> list[ConsumerRecord]:
+            try:
+                return await super()._fetched(client, milliseconds)
+            except OffsetOutOfRangeError as refusal:
+                refused.append(refusal)
+                raise
+
+    projector = KnowsItsCursorsLate(projection, EVENTS, database, AUTHENTICATOR, bootstrap, "0", Wakeup())
+    async with running(projector.run):
+        await eventually(lambda: _is(database, projection, {"0": 6, "1": 6, "2": 6}))
+        await eventually(lambda: projector.ready)
+    assert len(refused) >= told
 
 
 async def test_where_the_cursors_cannot_be_read_nothing_is_read(

@@ -203,6 +203,15 @@ MUTANTS = (
         f"{_TESTS}test_consumer.py::test_a_consumer_reads_from_its_own_cursor_whatever_the_group_has_committed",
     ),
     Mutant(
+        "what lies behind a partition's beginning is looked for while a rebalance looks, too",
+        "F12 truncated",
+        "only the own cursor says where to read",
+        f"{_PLATFORM}consumer.py",
+        "        if self._standing.cursors:\n            await self._seek_to_cursors",
+        "        if True:\n            await self._seek_to_cursors",
+        f"{_TESTS}test_consumer.py::test_an_offset_that_the_group_committed_and_the_topic_lost_keeps_a_consumer_from_nothing",
+    ),
+    Mutant(
         "a batch is torn when the process is told to stop",
         "F13",
         "SIGTERM finishes what has begun",

@@ -196,7 +196,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         except NoOffsetForPartitionError:
             return records
         except OffsetOutOfRangeError:
-            await self._seek_to_cursors(set(self._standing.cursors))
+            await self._seek_again()
             return []
         return records
 
@@ -231,9 +231,12 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         records are lost, which is told; in a domain topic they leave a gap until the relay publishes them again.
         """
         assert self._client is not None  # noqa: S101 - called while consuming only
+        left = self._standing
         standing = await self.standing(places)
         beginnings = await self._client.beginning_offsets(list(places))
         ends: dict[TopicPartition, int] = await self._client.end_offsets(list(places))
+        if self._standing is not left:
+            return ends  # a rebalance came meanwhile, and with it other partitions to go to
         for place in places:
             cursor = standing.cursors.setdefault(place, Cursor(next_offset=beginnings[place]))
             if cursor.next_offset > ends[place]:
@@ -242,6 +245,11 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
             self._client.seek(place, self._start(place, cursor, beginnings[place], ends[place]))
         self._standing, self._beginnings = standing, beginnings
         return ends
+
+    async def _seek_again(self) -> None:
+        """Go to the stored cursors, unless a rebalance, which called for this, is about to do it."""
+        if self._standing.cursors:
+            await self._seek_to_cursors(set(self._standing.cursors))
 
     def _start(self, place: TopicPartition, cursor: Cursor, beginning: int, end: int) -> int:
         lost = cursor.next_offset < beginning
@@ -328,7 +336,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
 
     async def _begin_again(self) -> bool:
         log.warning("cursor_moved", consumer=self.name)
-        await self._seek_to_cursors(set(self._standing.cursors))
+        await self._seek_again()
         return False
 
     def _adapt(self, records: int, seconds: float) -> None:
