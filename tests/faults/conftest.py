@@ -34,6 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents and MUTANTS not in item.path.parents:
             item.add_marker(pytest.mark.faults)
             item.add_marker(pytest.mark.integration)
+    places = [place for place, item in enumerate(items) if item.path.parent == HERE]
+    in_order = sorted((items[place] for place in places), key=lambda item: item.get_closest_marker("early") is None)
+    for place, item in zip(places, in_order, strict=True):
+        items[place] = item
 
 
 @pytest.fixture(scope="session")

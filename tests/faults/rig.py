@@ -112,7 +112,7 @@ class Rig:
         """
         trial = await self._begin()
         load, bootstrap = trial.load, self.stack.addresses.kafka_bootstrap
-        watch = asyncio.create_task(self._watch_cursors(trial))
+        watch = asyncio.create_task(self._watch_cursors(trial, await self.reality.cursors()))
         working = trial.working
         working += [asyncio.create_task(load.client(pause)) for _ in range(writers)]
         working.append(asyncio.create_task(load.adapter(bootstrap, ADAPTER_PAUSE)))
@@ -232,10 +232,9 @@ class Rig:
             records={service: len(self.reality.published[context_topic(service)]) for service in EVENT_STORING},
         )
 
-    async def _watch_cursors(self, trial: Trial) -> None:
-        """I5, all the time."""
+    async def _watch_cursors(self, trial: Trial, known: Cursors) -> None:
+        """I5, all the time; `known` are the cursors before the load."""
         load = trial.load
-        known = await self.reality.cursors()
         while not load.stopping:
             await asyncio.sleep(0.5)
             try:

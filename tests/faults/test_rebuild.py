@@ -9,6 +9,7 @@ from crm_platform.crash_points import KILLED, VARIABLE, CrashPoint
 READ_MODEL = "gateway.customers"
 
 
+@pytest.mark.early
 @pytest.mark.timeout(600)
 @pytest.mark.row("F30 F31", "a rebuild from offset 0 under load dies in three places, and goes back", "I1-I6 I8 I10")
 async def test_a_rebuild_that_dies_goes_on_when_it_is_called_again_and_nobody_notices(rig: Rig) -> None:
