@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 from eventsourcing.persistence import OperationalError
 from libs.platform.tests.kafka_topics import records_of, recreate_topic
 from libs.platform.tests.shop import Customer, NotePurchase
@@ -54,9 +55,9 @@ class House:
         own = None if shop is None else (shop.subject_keys, KeyLedger(shop.events.store))
         return DestroyedKeysWatch(self.database, self.ring, own)
 
-    def publisher(self, shop: Shop) -> KeyPublisher:
+    def publisher(self, shop: Shop, kind: type[KeyPublisher] = KeyPublisher) -> KeyPublisher:
         ledger = KeyLedger(shop.events.store)
-        return KeyPublisher(ledger, shop.subject_keys, self.bootstrap, OWNER, self.records, self.authenticator)
+        return kind(ledger, shop.subject_keys, self.bootstrap, OWNER, self.records, self.authenticator)
 
     async def wrapped(self, key: UUID) -> bool:
         return await self.database["keyring"].find_one({"_id": str(key)}) is not None
@@ -188,11 +189,26 @@ async def test_a_process_that_only_answers_forgets_a_key_within_moments(
         await eventually(forgotten, within=10)
 
 
+@asynccontextmanager
+async def _broker_that_hangs_up() -> AsyncIterator[tuple[str, list[None]]]:
+    """The address of a broker that answers nobody, and one entry for each time that somebody tried."""
+    tried: list[None] = []
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tried.append(None)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", tried
+
+
 async def test_marks_wait_while_kafka_is_away(house: House, shop: Shop) -> None:
     key = await _bought_and_erased(shop)
-    away = House(house.database, house.installation, "127.0.0.1:1", "none")
-    async with running(away.publisher(shop).run):
-        await asyncio.sleep(1)
+    async with _broker_that_hangs_up() as (address, tried):
+        away = House(house.database, house.installation, address, "none")
+        async with running(away.publisher(shop).run):
+            await eventually(lambda: len(tried) > 1)
         assert shop.rows("SELECT 1 FROM destroyed_keys WHERE published_at IS NULL") != []
     async with running(house.publisher(shop).run):
         await eventually(lambda: shop.rows("SELECT 1 FROM destroyed_keys WHERE published_at IS NULL") == [])
@@ -275,7 +291,7 @@ async def test_a_keyring_restored_from_a_backup_applies_the_marks_again(
         assert await restored.wrapped(destroyed["key"])
         watch = restored.watch()
         async with running(watch.run):
-            await asyncio.sleep(0.5)
+            assert not await restored.has_caught_up()
             assert not watch.ready
             async with running(restored.filler.run):
                 await eventually(lambda: watch.ready, within=60)
@@ -349,10 +365,17 @@ async def test_nothing_that_is_there_is_published_again(house: House, shop: Shop
     made = await shop.make()
     (row,) = shop.rows("SELECT key FROM subject_keys WHERE subject = %s", made.id)
     destroyed = await _bought_and_erased(shop)
+    looks: list[None] = []
+
+    class Looking(KeyPublisher):
+        async def publish_marks(self, producer: AIOKafkaProducer) -> None:
+            await super().publish_marks(producer)
+            looks.append(None)
+
     for _ in range(2):
-        async with running(house.publisher(shop).run):
-            await eventually(lambda: shop.rows("SELECT 1 FROM destroyed_keys WHERE published_at IS NULL") == [])
-            await asyncio.sleep(1)
+        looks.clear()
+        async with running(house.publisher(shop, Looking).run):
+            await eventually(lambda: len(looks) > 1)
     assert len(await house.published(row["key"])) == 1
     assert [type(each) for each in await house.published(destroyed)] == [WrappedKey, Destroyed]
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from libs.platform.tests.waiting import eventually
 
 from crm_gateway.api.interactions import interaction_routes
 from crm_gateway.byte_budget import ByteBudget
@@ -44,10 +45,11 @@ def test_what_is_larger_than_the_budget_finds_room_alone() -> None:
 
 async def test_a_batch_for_which_there_is_no_room_is_refused_unread(open_door: Any) -> None:
     away = InteractionLog("127.0.0.1:1")  # nobody runs it: a batch waits for Kafka, and holds its room
-    door = await open_door(interaction_routes(away, ByteBudget(2_000)))
+    budget = ByteBudget(2_000)
+    door = await open_door(interaction_routes(away, budget))
 
     first = asyncio.create_task(door.ask("POST", "/api/interactions", json=BATCH))
-    await asyncio.sleep(0.3)
+    await eventually(lambda: budget.taken > 0)
     second = await door.ask("POST", "/api/interactions", json=BATCH)
 
     assert (second.status, second.body["status"]) == (503, 503)
@@ -59,17 +61,19 @@ async def test_a_batch_for_which_there_is_no_room_is_refused_unread(open_door: A
 
 async def test_a_body_that_does_not_say_how_long_it_is_takes_the_most(open_door: Any) -> None:
     away = InteractionLog("127.0.0.1:1")
-    door = await open_door(interaction_routes(away, ByteBudget(1024 * 1024)))
+    budget, tried = ByteBudget(1024 * 1024), asyncio.Event()
+    door = await open_door(interaction_routes(away, budget))
 
     async def in_chunks() -> Any:
         yield b'{"source": "mail-adapter", '
-        await asyncio.sleep(0.5)
+        await tried.wait()
         yield b'"interactions": []}'
 
     headers = {"Content-Type": "application/json"}
     first = asyncio.create_task(door.ask("POST", "/api/interactions", data=in_chunks(), headers=headers))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: budget.taken > 0)
     second = await door.ask("POST", "/api/interactions", json=BATCH)
+    tried.set()
 
     assert "Too many bytes" in second.body["detail"]
     assert (await first).status == 422

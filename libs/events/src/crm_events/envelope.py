@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from pydantic import TypeAdapter, ValidationError
 
 from crm_events.adapter import AdapterRecord
-from crm_events.event import Event, Instant, Sealed
+from crm_events.event import Event, Instant, Sealed, written
 from crm_events.registry import Registry
 from crm_events.upcasting import UpcastError, upcast
 
@@ -92,7 +92,7 @@ def to_document(recorded: Recorded[Event], previous_hash: str | None = None) -> 
         "source": recorded.source,
         "type": recorded.data.type_name(),
         "subject": str(recorded.subject),
-        "time": recorded.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": written(recorded.time),
         "datacontenttype": "application/json",
         "correlationid": recorded.correlation,
         "causationid": recorded.causation,

@@ -31,6 +31,11 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_written_as_instant), AfterVa
 """A moment in UTC, to the millisecond: what every store behind the platform keeps exactly."""
 
 
+def written(instant: datetime) -> str:
+    """An Instant as documents and people are given it: RFC 3339, in UTC, to the millisecond."""
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Value(BaseModel):
     """A part of an event. Readers are tolerant: a member they do not know is passed over (docs/adr/0002)."""
 

@@ -8,21 +8,21 @@ from crm_platform.metrics import REQUESTS_SHED
 
 
 class ByteBudget:
-    """Room for `limit` bytes. A request for which there is none now is refused at once."""
+    """Room for `limit` bytes, of which `taken` are held now. A request for which there is none is refused at once."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._taken = 0
+        self.taken = 0
 
     @contextmanager
     def taking(self, size: int) -> Iterator[None]:
         """Hold room for `size` bytes. Raises Unavailable if there is none."""
         # What is larger than the whole budget finds room once it is alone.
-        if self._taken and self._taken + size > self._limit:
+        if self.taken and self.taken + size > self._limit:
             REQUESTS_SHED.labels("busy").inc()
             raise Unavailable("Too many bytes are being worked on; send the request again in a moment.")
-        self._taken += size
+        self.taken += size
         try:
             yield
         finally:
-            self._taken -= size
+            self.taken -= size

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from random import Random
 
+from crm_events.event import written
+
 _WORKDAY = timedelta(hours=10)
 _OPENS = 8
 _WEEKS = 6
@@ -19,7 +21,7 @@ class Clock:
 
     def today(self) -> str:
         """Some time in the working day that ends now."""
-        return _text(self.now - self._part_of(_WORKDAY))
+        return written(self.now - self._part_of(_WORKDAY))
 
     def lately(self) -> str:
         """Today, or on one of the working days of the past weeks, rather a near one than a far one."""
@@ -29,16 +31,16 @@ class Clock:
         day = (self.now - timedelta(days=days)).replace(hour=_OPENS, minute=0, second=0)
         if day.weekday() >= _SATURDAY:
             day -= timedelta(days=day.weekday() - _SATURDAY + 1)
-        return _text(day + self._part_of(_WORKDAY))
+        return written(day + self._part_of(_WORKDAY))
 
     def long_ago(self) -> str:
         """Before anything else of the demo happened."""
         days = self._random.randint(7 * _WEEKS + 7, 900)
-        return _text((self.now - timedelta(days=days)).replace(hour=_OPENS) + self._part_of(_WORKDAY))
+        return written((self.now - timedelta(days=days)).replace(hour=_OPENS) + self._part_of(_WORKDAY))
 
     def just_after_now(self) -> str:
         """Within seconds, as the first answers to a campaign come in while it is being launched."""
-        return _text(self.now + timedelta(seconds=1) + self._part_of(timedelta(seconds=4)))
+        return written(self.now + timedelta(seconds=1) + self._part_of(timedelta(seconds=4)))
 
     def date_ahead(self) -> str:
         """A day in the next quarter."""
@@ -46,7 +48,3 @@ class Clock:
 
     def _part_of(self, length: timedelta) -> timedelta:
         return timedelta(seconds=int(self._random.random() * length.total_seconds()))
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

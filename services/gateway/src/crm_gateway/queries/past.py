@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from crm_events.event import written
 from crm_gateway.queries.selection import FoldedRecords
 from crm_gateway.queries.streams import customer_streams
 from crm_platform.errors import NotFound, NotYetHappened, Refusal
@@ -27,7 +28,7 @@ async def past_records(customers: ReadModel, contact_id: str, at: datetime, axis
         first = min(_instant(inbound, axis) for inbound in kept)
         raise NotFound(
             f"There was no customer {contact_id} then: the first fact about it "
-            f"{'was recorded' if axis is Axis.RECORDED else 'is of'} {_written(first)}."
+            f"{'was recorded' if axis is Axis.RECORDED else 'is of'} {written(first)}."
         )
     return FoldedRecords(documents_after(customers.generation.projection, known))
 
@@ -45,7 +46,3 @@ async def customer_events(customers: ReadModel, contact_id: str) -> list[Inbound
 def _instant(inbound: Inbound, axis: Axis) -> datetime:
     event = inbound.applied_event
     return event.time if axis is Axis.RECORDED else event.data.occurred_at
-
-
-def _written(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,6 +9,7 @@ import orjson
 from aiokafka import TopicPartition
 from msgspec.structs import replace
 
+from crm_events.event import written
 from crm_gateway.subscriptions.cursors import UNKNOWN, LogCursor, Standing, by_place, by_topic
 from crm_gateway.subscriptions.event_filter import EventFilter
 from crm_gateway.subscriptions.event_log import EventLog, EventsLostError, Published, Stretch
@@ -147,21 +148,16 @@ class LogFeed:
         if lost.beginning < self._log.end(lost.place):
             kept = await self._log.read({lost.place: lost.beginning}, 1)
         first = next((record for stretch in kept.values() for record in stretch.records if record.link), None)
-        since = recorded_at(first.value) if first else int(time() * 1000)
+        since = datetime.fromtimestamp(recorded_at(first.value) / 1000 if first else time(), UTC)
         return EventsGone(
             f"{lost.place.topic}/{lost.place.partition} no longer holds the events that follow the cursor. Begin anew"
-            f" without `after`, with from={_written(since)} or later; what was recorded there before that is gone."
+            f" without `after`, with from={written(since)} or later; what was recorded there before that is gone."
         )
 
 
 def recorded_at(document: bytes) -> int:
     """When an event was recorded, in milliseconds since 1970."""
     return int(datetime.fromisoformat(orjson.loads(document)["time"]).timestamp() * 1000)
-
-
-def _written(milliseconds: int) -> str:
-    instant = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _arrival(standing: Standing, link: Link) -> Arrival:
