@@ -21,6 +21,7 @@ from crm_platform import mongo
 from crm_platform.delivery import Progress, Standing
 from crm_platform.generations import Generation
 from crm_platform.lag import Watchdog
+from crm_platform.parking import LotSize
 from crm_platform.projection import Document, Projection
 from crm_platform.projector import Projector
 from crm_platform.testing import story_id
@@ -75,6 +76,29 @@ async def test_it_is_ready_once_it_has_read_what_was_there_and_stays_so(
         await eventually(lambda: _metric("crm_consumer_lag_events", projection, topic=topic.name, partition="0") == 0)
         assert _metric("crm_consumer_lag_seconds", projection) == 0
     assert projector.ready, "what is away later does not take it back"
+
+
+async def test_what_is_fetched_and_not_yet_applied_is_lag(
+    database: mongo.Database, topic: Topic, bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "FRESH_MILLISECONDS", 60_000)
+    projection, looks = purchases_of(topic), list[float]()
+    await publish(bootstrap, _chain(topic, 1, 2, 3))
+
+    class CountsLooks(Projector):
+        async def lot_size(self) -> LotSize:
+            looks.append(monotonic())
+            return await super().lot_size()
+
+    projector = _projector(projection, database, bootstrap, CountsLooks)
+    async with running(projector.run):
+        await eventually(lambda: projector._records_in_hand)
+        looks.clear()
+        await eventually(lambda: len(looks) > 3)
+        assert _metric("crm_consumer_lag_events", projection, topic=topic.name, partition="0") == 3
+        assert not projector.ready
+        await publish(bootstrap, _chain(topic, 4))
+        await eventually(lambda: projector.ready)
 
 
 async def test_a_topic_without_records_is_caught_up_with(

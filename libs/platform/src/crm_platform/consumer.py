@@ -90,7 +90,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         self._look_backs: dict[TopicPartition, LookBack] = {}
         self._not_sought: Exception | None = None
         self._batch_records = BATCH_RECORDS
-        self._batch_in_work = False
+        self._records_in_hand = False
         self._batch_seconds = 0.0
         self._saved_at = 0.0
         self._tracing = NOT_TRACED
@@ -161,6 +161,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
         client.subscribe([topic.name for topic in self.topics], listener=self)
         self._client = client
         self._not_sought = None
+        self._records_in_hand = False
         try:
             await client.start()
             while True:
@@ -202,6 +203,7 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
 
     async def _fetched(self, client: AIOKafkaConsumer, milliseconds: int) -> list[ConsumerRecord]:
         batches = await client.getmany(timeout_ms=milliseconds, max_records=self._batch_records)
+        self._records_in_hand |= bool(batches)
         return [record for records in batches.values() for record in records]
 
     # -- rebalances: called by aiokafka between polls
@@ -269,12 +271,11 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
     # -- batches
 
     async def _work_on(self, records: Sequence[ConsumerRecord]) -> None:
-        self._batch_in_work = True
         try:
             await self._take(records)
             await self._save_now_and_then()
         finally:
-            self._batch_in_work = False
+            self._records_in_hand = False
         self._see_whether_caught_up()
 
     async def _save_now_and_then(self) -> None:
@@ -448,9 +449,12 @@ class Consumer(ConsumerRebalanceListener, ABC):  # type: ignore[misc] # aiokafka
             self.ready = self.ready or not any(lags.values())
 
     async def _read_to(self, client: AIOKafkaConsumer, place: TopicPartition) -> int:
-        """Where reading goes on. Behind our last record there may be marks of an adapter's transaction, no records."""
+        """Where reading goes on. Behind our last record there may be marks of an adapter's transaction, no records.
+
+        The client's position tells of them, but it is ahead of what is applied while records are in hand.
+        """
         cursor = self._standing.cursors[place]
-        if self._batch_in_work:
+        if self._records_in_hand:
             return cursor.next_offset
         position: int = await client.position(place)
         return max(cursor.next_offset, position)
