@@ -76,6 +76,7 @@ async def measure(site: Site) -> Sequence[Figure]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    _say_what_was_seen(commands, seen)
     return [
         _figure("R9_errors", "reads that failed during the rebuild", len(seen.errors), Target(0, True)),
         _figure("R9_refused", "commands that were refused during the rebuild", len(seen.refused)),
@@ -142,12 +143,16 @@ async def _read(view: GatewayView, contact: str, seen: Seen) -> None:
 async def _tell(accepted: Sequence[float], seen: Seen) -> None:
     while True:
         await asyncio.sleep(_TOLD_EVERY)
-        say(
-            f"  {len(accepted):,} commands and {seen.reads:,} reads answered meanwhile;"
-            f" {len(seen.refused)} and {len(seen.errors)} failed, {seen.steps_back} behind an earlier one"
-        )
-        for failure in (*seen.refused[-1:], *seen.errors[-1:]):
-            say(f"    the last: {failure}")
+        _say_what_was_seen(accepted, seen)
+
+
+def _say_what_was_seen(accepted: Sequence[float], seen: Seen) -> None:
+    say(
+        f"  {len(accepted):,} commands and {seen.reads:,} reads answered meanwhile;"
+        f" {len(seen.refused)} and {len(seen.errors)} failed, {seen.steps_back} behind an earlier one"
+    )
+    for failure in (*seen.refused[-1:], *seen.errors[-1:]):
+        say(f"    the last: {failure}")
 
 
 async def _rebuild(site: Site) -> None:
@@ -158,7 +163,8 @@ async def _rebuild(site: Site) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
-    say(output.decode().rstrip())
-    if process.returncode:
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    async for line in process.stdout:
+        say(f"  {line.decode().rstrip()}")
+    if await process.wait():
         raise RuntimeError("the rebuild failed; it said why above")
