@@ -24,7 +24,8 @@ from crm_platform.mongo_transactions import Transactions
 from crm_platform.projection import Projection
 from crm_platform.projection_store import ProjectionStore
 from crm_platform.projector import Projector
-from crm_platform.rebuild.filler import Filler, Offsets, filler
+from crm_platform.rebuild.filler import Offsets
+from crm_platform.rebuild.lanes import Lanes, lanes
 from crm_platform.relay import Relay
 from crm_platform.sealing import InstallationKey
 from crm_platform.service import EventStoreDefinition
@@ -72,12 +73,11 @@ def reader(projection: Projection) -> RecordReader:
 
 
 @asynccontextmanager
-async def filling(projection: Projection, database: mongo.Database, bootstrap: str) -> AsyncIterator[Filler]:
+async def filling(projection: Projection, database: mongo.Database, bootstrap: str) -> AsyncIterator[Lanes]:
     """What fills a read model anew, from the beginning of its topics."""
-    transactions = Transactions(database, "bench")
-    store = ProjectionStore(Generation(projection), database, transactions.run)
-    await store.prepare()
-    async with filler(store, reader(projection), bootstrap) as started:
+    generation = Generation(projection)
+    await ProjectionStore(generation, database, Transactions(database, "bench").run).prepare()
+    async with lanes(generation, database, reader(projection), bootstrap) as started:
         yield started
 
 

@@ -189,7 +189,11 @@ _REFUSED = frozenset(
 """Codes by which the server says that the document is at fault."""
 
 
-async def ensure_collection(database: Database, name: str, indexes: Mapping[str, list[tuple[str, int]]]) -> None:
+Indexes = Mapping[str, list[tuple[str, int]]]
+"""The fields of each index by its name: 1 sorts upwards, -1 downwards."""
+
+
+async def ensure_collection(database: Database, name: str, indexes: Indexes) -> None:
     """The collection with its indexes; nothing happens where they exist."""
     if name not in await database.list_collection_names(filter={"name": name}):
         try:

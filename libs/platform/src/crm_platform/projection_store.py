@@ -49,15 +49,27 @@ class ProjectionStore:
         self.cursors = MongoCursors(database, generation.identity)
         self.parking = MongoParking(database, generation.identity)
 
-    async def prepare(self) -> None:
-        """Collections and indexes exist before the first transaction."""
+    async def prepare(self, *, indexed: bool = True) -> None:
+        """Collections and indexes exist before the first transaction.
+
+        What is filled first of all may get its indexes later: building one is cheaper than adding to it each time.
+        """
         await mongo.ensure_collection(self._database, CURSORS, {"consumer": [("consumer", 1)]})
         await self.parking.prepare()
-        for document in self.generation.projection.documents():
-            indexes = {"_".join(name for name, _ in index.fields): list(index.fields) for index in document.indexes}
-            await mongo.ensure_collection(self._database, self.generation.collection_name(document), indexes)
+        for name, indexes in self._indexes().items():
+            await mongo.ensure_collection(self._database, name, indexes if indexed else {})
+
+    def _indexes(self) -> dict[str, mongo.Indexes]:
+        """Those of each collection of the generation."""
+        indexes: dict[str, mongo.Indexes] = {
+            self.generation.collection_name(document): {
+                "_".join(name for name, _ in index.fields): list(index.fields) for index in document.indexes
+            }
+            for document in self.generation.projection.documents()
+        }
         if self.generation.projection.keeps_history:
-            await mongo.ensure_collection(self._database, self.generation.history_name, HISTORY_INDEXES)
+            indexes[self.generation.history_name] = HISTORY_INDEXES
+        return indexes
 
     async def standing(self, places: Iterable[TopicPartition]) -> Standing:
         """Cursors and parked keys of these partitions. The cursors are read first: whoever changes the parked keys

@@ -9,6 +9,8 @@ def sentence(told: dict[str, Any]) -> Iterator[str]:
     match told["what"]:
         case "filling":
             yield f"Filling generation {told['generation']} of {told['read_model']} from the log."
+        case "indexing":
+            yield "Building its indexes."
         case "comparing":
             yield f"Comparing it with generation {told['live']}, as both stood at one moment."
         case "difference":

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
+import pymongo
 from aiokafka import TopicPartition
 
 from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.cursor import CursorMovedError
 from crm_platform.generations import FREEZE_SECONDS, Generations
 from crm_platform.projection_store import ProjectionStore
-from crm_platform.rebuild.filler import Filler, Offsets
+from crm_platform.rebuild.filler import Offsets
+from crm_platform.rebuild.lanes import Lanes
 from crm_platform.rebuild.refusals import RebuildRefusedError
 from crm_platform.rebuild.report import Report
 
@@ -18,19 +20,28 @@ CLOSE_ENOUGH = 1_000
 """So many events behind, the rest is read while writers are kept still."""
 STILL_SECONDS = FREEZE_SECONDS - 1.5
 ATTEMPTS = 20
+INDEX_SECONDS = 3_600.0
 
 
 class Beside:
     """Two generations of one read model, and what is read into the second."""
 
     def __init__(
-        self, generations: Generations, live: ProjectionStore, built: ProjectionStore, filling: Filler, report: Report
+        self, generations: Generations, live: ProjectionStore, built: ProjectionStore, filling: Lanes, report: Report
     ) -> None:
         self._generations = generations
         self._filling = filling
         self._report = report
         self.live = live
         self.built = built
+
+    async def fill(self) -> None:
+        """Fill until little is missing of what the live generation has, and build the indexes."""
+        await self.catch_up()
+        self._report.tell("indexing")
+        with pymongo.timeout(INDEX_SECONDS):
+            await self.built.prepare()
+        await self.catch_up()
 
     async def catch_up(self) -> None:
         """Fill until little is missing of what the live generation has."""

@@ -1,12 +1,10 @@
-"""Fills a generation of a read model from the log, from wherever it stands up to given offsets and not further."""
+"""Fills some partitions of a generation from the log, from wherever it stands up to given offsets and not further."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from crm_platform import kafka
 from crm_platform.consumer import BATCH_RECORDS, POLL_MILLISECONDS
 from crm_platform.crash_points import CrashPoint, passing
 from crm_platform.cursor import Cursor
@@ -100,14 +98,3 @@ class Filler:
         if (place_of(record), record.offset) in self._given_up:
             return replace(inbound, given_up=True)
         return inbound
-
-
-@asynccontextmanager
-async def filler(store: ProjectionStore, reader: RecordReader, bootstrap: str) -> AsyncIterator[Filler]:
-    """A filler that has started. Raises KafkaError and MongoError."""
-    topics = store.generation.projection.topics
-    places = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
-    async with kafka.reader(bootstrap) as client:
-        found = Filler(store, reader, client, places)
-        await found.start()
-        yield found

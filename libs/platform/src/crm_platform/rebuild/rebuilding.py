@@ -23,7 +23,8 @@ from crm_platform.projection import Projection
 from crm_platform.projection_store import ProjectionStore
 from crm_platform.rebuild.beside import Beside
 from crm_platform.rebuild.comparison import Comparison, Difference
-from crm_platform.rebuild.filler import Offsets, filler
+from crm_platform.rebuild.filler import Offsets
+from crm_platform.rebuild.lanes import lanes
 from crm_platform.rebuild.refusals import RebuildRefusedError
 from crm_platform.rebuild.report import Report
 
@@ -59,7 +60,7 @@ class Rebuilding:
                 "the generation before the live one is still kept: drop it first (--drop), or go back (--rollback)"
             )
         async with self._filling(await self._generations.begin()) as beside:
-            await beside.catch_up()
+            await beside.fill()
             differences = await self._compared(beside)
             if differences and not accept_differences:
                 raise RebuildRefusedError(
@@ -81,7 +82,7 @@ class Rebuilding:
                 " call that again to bring it to its end, or give it up with --abandon; then go back"
             )
         async with self._filling(await self._generations.begin()) as beside:
-            await beside.catch_up()
+            await beside.fill()
             await self._switch(beside)
 
     async def verify(self) -> int:
@@ -90,7 +91,7 @@ class Rebuilding:
         if standings.building is not None and standings.building < standings.live:
             raise RebuildRefusedError("it is being rolled back: let that come to its end first")
         async with self._filling(await self._generations.begin()) as beside:
-            await beside.catch_up()
+            await beside.fill()
             differences = await self._compared(beside)
         await self.abandon()
         return differences
@@ -128,10 +129,10 @@ class Rebuilding:
         site, built = self._site, self._store_of(building)
         live = self._store_of(self._generations.of((await self._generations.standings()).live))
         await self._transactions.open()
-        await built.prepare()
+        await built.prepare(indexed=False)
         reader = RecordReader(site.registry, site.projection.folds, site.authenticator)
         try:
-            async with filler(built, reader, site.bootstrap) as filling:
+            async with lanes(building, site.database, reader, site.bootstrap) as filling:
                 self._report.tell("filling", read_model=self._name, generation=building.number)
                 yield Beside(self._generations, live, built, filling, self._report)
         except CursorMovedError as other:
