@@ -17,6 +17,8 @@ class Link:
         self._lose_answer_to: bytes | None = None
         self.port = 0
         self.answers_lost = 0
+        self.refused = 0
+        """Connections that were asked for while the link was cut."""
 
     def cut(self) -> None:
         """End every connection, and take no new one until `mend`."""
@@ -46,6 +48,7 @@ class Link:
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._up:
+            self.refused += 1
             writer.transport.abort()
             return
         server_reader, server_writer = await asyncio.open_connection(*self._server_address)

@@ -15,6 +15,7 @@ from eventsourcing.persistence import OperationalError
 from libs.platform.tests.kafka_topics import records_of, recreate_topic
 from libs.platform.tests.shop import Customer, NotePurchase
 from libs.platform.tests.shop_store import Shop, order
+from libs.platform.tests.tcp_link import link_to
 from libs.platform.tests.test_destroying_keys import ErasePurchase, erase, read_name
 from libs.platform.tests.waiting import eventually, running
 from psycopg.sql import SQL, Identifier
@@ -189,26 +190,14 @@ async def test_a_process_that_only_answers_forgets_a_key_within_moments(
         await eventually(forgotten, within=10)
 
 
-@asynccontextmanager
-async def _broker_that_hangs_up() -> AsyncIterator[tuple[str, list[None]]]:
-    """The address of a broker that answers nobody, and one entry for each time that somebody tried."""
-    tried: list[None] = []
-
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tried.append(None)
-        writer.close()
-
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", tried
-
-
 async def test_marks_wait_while_kafka_is_away(house: House, shop: Shop) -> None:
     key = await _bought_and_erased(shop)
-    async with _broker_that_hangs_up() as (address, tried):
-        away = House(house.database, house.installation, address, "none")
+    host, port = house.bootstrap.rsplit(":", 1)
+    async with link_to(host, int(port)) as link:
+        link.cut()
+        away = House(house.database, house.installation, f"127.0.0.1:{link.port}", "none")
         async with running(away.publisher(shop).run):
-            await eventually(lambda: len(tried) > 1)
+            await eventually(lambda: link.refused > 1)
         assert shop.rows("SELECT 1 FROM destroyed_keys WHERE published_at IS NULL") != []
     async with running(house.publisher(shop).run):
         await eventually(lambda: shop.rows("SELECT 1 FROM destroyed_keys WHERE published_at IS NULL") == [])

@@ -112,6 +112,12 @@ class Workshop:
             found += await self.database[name].find().sort("_id", 1).to_list(None)
         return found
 
+    async def indexes(self, generation: int) -> list[dict[str, Any]]:
+        """Those of each collection of a generation; the read model keeps its history."""
+        names = Generation(self.projection, generation).collections()
+        assert len(names) > len(self.projection.documents()), "the history is looked at, too"
+        return [await self.database[name].index_information() for name in names]
+
     async def collections(self) -> list[str]:
         return sorted(await self.database.list_collection_names())
 

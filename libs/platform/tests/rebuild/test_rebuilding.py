@@ -39,6 +39,7 @@ async def test_a_rebuild_under_traffic_is_seen_by_no_reader(shop: Workshop) -> N
     assert total is not None
     assert total["count"] == shop.sent, "nothing is lost, nothing is counted twice"
     assert await shop.generations.standings() == Standings(live=2, previous=1, newest=2)
+    assert await shop.indexes(2) == await shop.indexes(1)
 
 
 async def test_the_generation_before_is_kept_to_go_back_to_and_dropped_on_demand(shop: Workshop) -> None:
