@@ -116,7 +116,7 @@ class Workshop:
         """Those of each collection of a generation; the read model keeps its history."""
         names = Generation(self.projection, generation).collections()
         assert len(names) > len(self.projection.documents()), "the history is looked at, too"
-        return [await self.database[name].index_information() for name in names]
+        return [dict(await self.database[name].index_information()) for name in names]
 
     async def collections(self) -> list[str]:
         return sorted(await self.database.list_collection_names())
