@@ -91,7 +91,7 @@ def test_a_request_is_withdrawn_by_whoever_may_ask_for_one(by: str) -> None:
 
 @pytest.mark.parametrize("before", [[], [REQUESTED, WITHDRAWN]], ids=["never asked", "withdrawn"])
 def test_nothing_is_withdrawn_that_nobody_asks_for(before: list[Event]) -> None:
-    given(Contact, REGISTERED, *before).when(withdraw).refuses(NotAllowed, saying="Nobody has asked")
+    given(Contact, REGISTERED, *before).when(withdraw).refuses(NotAllowed, saying="No request to erase")
 
 
 def test_an_erasure_cannot_be_taken_back() -> None:

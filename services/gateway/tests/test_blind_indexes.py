@@ -7,7 +7,7 @@ import pytest
 
 from crm_events.contacts import ContactErased, ContactRegistered, ContactUpdated
 from crm_events.schemas import schema_of
-from crm_gateway.subscriptions.blind_indexes import without_blind_indexes
+from crm_gateway.blind_indexes import without_blind_indexes
 
 
 def document(**data: object) -> bytes:

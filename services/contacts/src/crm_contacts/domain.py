@@ -155,7 +155,7 @@ class Contact(Aggregate):
     def withdraw_erasure(self, by: str, at: Instant) -> None:
         """Raises NotAllowed."""
         if self.erasure is None:
-            raise NotAllowed("Nobody has asked for the erasure of this contact.")
+            raise NotAllowed("No request to erase this contact is open: none was made, or it was withdrawn.")
         if self.is_erased:
             raise NotAllowed("This contact is erased; that cannot be taken back.")
         self.record(ErasureWithdrawn(occurred_at=at, withdrawn_by=by))

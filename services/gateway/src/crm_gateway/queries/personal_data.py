@@ -10,6 +10,7 @@ import orjson
 from crm_events.envelope import Recorded
 from crm_events.event import Event, Sealed
 from crm_gateway.answers import ExportedEvent, HeldBy, PersonalData
+from crm_gateway.blind_indexes import without_blind_indexes
 from crm_gateway.queries.past import customer_events
 from crm_gateway.queries.personal import opened
 from crm_gateway.view import OpenedBlocks
@@ -65,7 +66,8 @@ def _blocks(kept: Sequence[Inbound]) -> Iterator[SealedBlock]:
 
 
 def _exported(inbound: Inbound, event: Recorded[Event], blocks: OpenedBlocks) -> ExportedEvent:
-    data: dict[str, Any] = orjson.loads(inbound.record.value)["data"]
+    document = without_blind_indexes(event.data.type_name(), inbound.record.value)
+    data: dict[str, Any] = orjson.loads(document)["data"]
     block, erased = event.data.personal, False
     if isinstance(block, Sealed):
         clear = blocks.of(SealedBlock.of(block))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crm_gateway.subscriptions.blind_indexes import without_blind_indexes
+from crm_gateway.blind_indexes import without_blind_indexes
 from crm_gateway.subscriptions.cursors import SubscriptionCursors
 from crm_gateway.subscriptions.given import Feed, Given
 from crm_gateway.subscriptions.personal import opened

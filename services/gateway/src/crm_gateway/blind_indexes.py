@@ -9,7 +9,7 @@ _FAMILIES = tuple(event.type_name().rpartition(".v")[0] for event in (ContactReg
 
 
 def without_blind_indexes(type_name: str, document: bytes) -> bytes:
-    """The event as subscribers are given it."""
+    """The event as it is given to others."""
     if type_name.rpartition(".v")[0] not in _FAMILIES:
         return document
     event = orjson.loads(document)
