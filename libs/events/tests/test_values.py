@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from crm_events.adapter import InteractionRecorded, PersonDescribed
 from crm_events.contacts import InteractionLogged
-from crm_events.event import Event, Instant, Personal
+from crm_events.event import Event, Instant, Personal, written
 from crm_events.parties import Money, Note, OrderValue, Party, Profile
 from crm_events.sales import LeadCaptured, LeadQualified, OpportunityTitle, OpportunityWon
 
@@ -53,6 +53,30 @@ def test_a_moment_outside_the_calendar_is_refused(moment: str) -> None:
         INSTANT.validate_python(moment)
 
 
+ANY_DATE = st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{4}-W[0-9]{2}-[0-9]", fullmatch=True)
+ANY_TIME = st.from_regex(r"[0-9]{2}(:?)[0-9]{2}\1[0-9]{2}([.,][0-9]{1,9})?", fullmatch=True)
+
+
+@given(st.one_of(st.dates().map(str), ANY_DATE), st.one_of(st.times().map(str), ANY_TIME))
+def test_a_moment_in_utc_is_read_alike_in_every_notation(date: str, time: str) -> None:
+    """What we write ourselves is read in a way of its own, an offset of zero in the general one."""
+    try:
+        expected = INSTANT.validate_python(f"{date}T{time}+00:00")
+    except ValidationError:
+        with pytest.raises(ValidationError):
+            INSTANT.validate_python(f"{date}T{time}Z")
+    else:
+        assert INSTANT.validate_python(f"{date}T{time}Z") == expected
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_what_is_written_of_an_instant_is_read_as_the_same(moment: datetime) -> None:
+    instant = INSTANT.validate_python(moment)
+
+    assert INSTANT.validate_python(written(instant)) == instant
+    assert INSTANT.validate_json(INSTANT.dump_json(instant)) == instant
+
+
 # -- money
 
 
@@ -69,9 +93,9 @@ def test_a_return_is_negative_and_exact(cents: int) -> None:
     assert OrderValue(amount=Decimal(cents).scaleb(-2), currency="EUR").minor_units == cents
 
 
-@pytest.mark.parametrize(("written", "cents"), [(1000.0, 100_000), ("19.9", 1_990), ("-0", 0), (5, 500)])
-def test_the_notation_of_an_amount_does_not_matter(written: str | float, cents: int) -> None:
-    assert Money.model_validate({"amount": written, "currency": "EUR"}).minor_units == cents
+@pytest.mark.parametrize(("amount", "cents"), [(1000.0, 100_000), ("19.9", 1_990), ("-0", 0), (5, 500)])
+def test_the_notation_of_an_amount_does_not_matter(amount: str | float, cents: int) -> None:
+    assert Money.model_validate({"amount": amount, "currency": "EUR"}).minor_units == cents
 
 
 @pytest.mark.parametrize("amount", ["0.001", "-0.01", "NaN", "Infinity", "1e15", "1E+3", "1_000", "٣", " 2 ", "", None])

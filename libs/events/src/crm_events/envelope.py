@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from crm_events.adapter import AdapterRecord
 from crm_events.event import Event, Instant, Sealed, written
@@ -27,7 +27,6 @@ PREVIOUS_HASH = "previoushash"
 SHA-256 in base64url without padding. A stream's first event has none, and events of releases before this one have none.
 """
 
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _REASON_LENGTH = 1_000
 _BEFORE_ID = b'{"specversion":"1.0","id":"'
 _ID_LENGTH = 36
@@ -108,32 +107,36 @@ def to_document(recorded: Recorded[Event], previous_hash: str | None = None) -> 
     return document
 
 
+class _Attributes(BaseModel):
+    """What every CloudEvents document of ours tells beside its type and its data. All of it is text there."""
+
+    source: str
+    time: Instant
+    actor: str = ""
+    correlationid: str = ""
+    causationid: str = ""
+
+
+class _PlacedAttributes(_Attributes):
+    """Those of an event that a service has recorded: in a stream, at a place of its own."""
+
+    id: UUID
+    subject: UUID
+    sequence: str
+
+
 def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[Event]:
     """Read an event; one of an older version arrives in the form of today's class.
 
     Raises UnknownEventError for a type not in the registry, UnreadableEventError for anything malformed.
     """
     try:
-        type_name = _text(document, "type")
-        event_class = registry.find(type_name)
-        if event_class is None:
-            raise UnknownEventError(type_name)
-        data = _data(event_class, upcast(event_class, type_name, document["data"]))
-        source = _text(document, "source")
-        recorded_id, subject, sequence = _place(document, data, source)
-        _check_seal(data, recorded_id)
-        return Recorded(
-            id=recorded_id,
-            source=source,
-            subject=subject,
-            sequence=sequence,
-            time=_INSTANT.validate_python(_text(document, "time")),
-            actor=_text(document, "actor", ""),
-            correlation=_text(document, "correlationid", ""),
-            causation=_text(document, "causationid", ""),
-            data=data,
-            traceparent=_traceparent(document),
-        )
+        event_class, type_name = _class_of(document, registry)
+        members = upcast(event_class, type_name, document["data"])
+        if issubclass(event_class, AdapterRecord):
+            return _of_an_adapter(document, event_class.model_validate(members))
+        # Of our own events a reader passes over what it does not know, at any depth; of an adapter's it does not.
+        return _of_a_service(document, event_class.model_validate(members, extra="ignore"))
     except ValidationError as refusal:
         raise UnreadableEventError(_reasons(refusal)) from refusal
     except KeyError as missing:
@@ -146,19 +149,45 @@ def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[E
         raise UnreadableEventError(f"not a CloudEvents document of ours: {type(malformed).__name__}") from malformed
 
 
-def _data(event_class: type[Event], members: object) -> Event:
-    """Of our own events a reader passes over what it does not know, at any depth; of an adapter's it does not."""
-    if issubclass(event_class, AdapterRecord):
-        return event_class.model_validate(members)
-    return event_class.model_validate(members, extra="ignore")
+def _class_of(document: Mapping[str, Any], registry: Registry) -> tuple[type[Event], str]:
+    """The class that reads the event, and the name of its type."""
+    type_name = document["type"]
+    if not isinstance(type_name, str):
+        raise UnreadableEventError("the CloudEvents attribute type must be text")
+    event_class = registry.find(type_name)
+    if event_class is None:
+        raise UnknownEventError(type_name)
+    return event_class, type_name
 
 
-def _text(document: Mapping[str, Any], attribute: str, default: str | None = None) -> str:
-    """CloudEvents attributes are text; anything else would fail far from here, in whoever takes it for text."""
-    value = document[attribute] if default is None else document.get(attribute, default)
-    if not isinstance(value, str):
-        raise UnreadableEventError(f"the CloudEvents attribute {attribute} must be text")
-    return value
+def _of_a_service(document: Mapping[str, Any], data: Event) -> Recorded[Event]:
+    told = _PlacedAttributes.model_validate(document)
+    _check_seal(data, told.id)
+    return _recorded(document, told, told.id, told.subject, _sequence(told.sequence), data)
+
+
+def _of_an_adapter(document: Mapping[str, Any], data: AdapterRecord) -> Recorded[Event]:
+    """An adapter chooses its record's id as it likes; the platform knows the record by source and external id."""
+    told = _Attributes.model_validate(document)
+    identity = data.identity(told.source)
+    return _recorded(document, told, identity, identity, 0, data)
+
+
+def _recorded(
+    document: Mapping[str, Any], told: _Attributes, id_: UUID, subject: UUID, sequence: int, data: Event
+) -> Recorded[Event]:
+    return Recorded(
+        id=id_,
+        source=told.source,
+        subject=subject,
+        sequence=sequence,
+        time=told.time,
+        actor=told.actor,
+        correlation=told.correlationid,
+        causation=told.causationid,
+        data=data,
+        traceparent=_traceparent(document),
+    )
 
 
 def _traceparent(document: Mapping[str, Any]) -> str | None:
@@ -167,19 +196,7 @@ def _traceparent(document: Mapping[str, Any]) -> str | None:
     return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
-def _place(document: Mapping[str, Any], data: Event, source: str) -> tuple[UUID, UUID, int]:
-    """Id, stream and sequence.
-
-    An adapter chooses its record's id as it likes; the platform knows the record by source and external id.
-    """
-    if isinstance(data, AdapterRecord):
-        identity = data.identity(source)
-        return identity, identity, 0
-    return UUID(_text(document, "id")), UUID(_text(document, "subject")), _sequence(document)
-
-
-def _sequence(document: Mapping[str, Any]) -> int:
-    text = _text(document, "sequence")
+def _sequence(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise UnreadableEventError("the CloudEvents attribute sequence must be a whole number from 1, as text")
     return int(text)

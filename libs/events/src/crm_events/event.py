@@ -3,12 +3,27 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WrapValidator
 
 _ISO_8601 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+_AS_WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3}(?:000)?)?Z")
+"""The forms that we write ourselves: in UTC, to the millisecond."""
+
+
+def _to_instant(value: object, parse: Callable[[object], datetime]) -> datetime:
+    if isinstance(value, str) and _AS_WRITTEN.fullmatch(value):
+        # Nearly all that is ever read, in a third of the time that a reader of any form takes.
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            return _to_utc_milliseconds(parse(value))  # which tells why not
+    if isinstance(value, int | float) or (isinstance(value, str) and not _ISO_8601.match(value)):
+        raise ValueError("write a moment as ISO 8601 with its time zone, such as 2026-03-02T09:30:00Z")
+    return _to_utc_milliseconds(parse(value))
 
 
 def _to_utc_milliseconds(instant: datetime) -> datetime:
@@ -21,13 +36,7 @@ def _to_utc_milliseconds(instant: datetime) -> datetime:
         raise ValueError("outside the years 1 to 9999 in UTC") from outside
 
 
-def _written_as_instant(value: object) -> object:
-    if isinstance(value, int | float) or (isinstance(value, str) and not _ISO_8601.match(value)):
-        raise ValueError("write a moment as ISO 8601 with its time zone, such as 2026-03-02T09:30:00Z")
-    return value
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_written_as_instant), AfterValidator(_to_utc_milliseconds)]
+Instant = Annotated[AwareDatetime, WrapValidator(_to_instant)]
 """A moment in UTC, to the millisecond: what every store behind the platform keeps exactly."""
 
 
@@ -100,6 +109,7 @@ class Event(BaseModel):
         cls._personal_class = _block_class(cls.model_fields[personal[0]].annotation) if personal else None
 
     @classmethod
+    @cache
     def type_name(cls) -> str:
         """The CloudEvents `type`: crm.<context>.<Name>.v<version>."""
         return cls._type_name(cls.version)

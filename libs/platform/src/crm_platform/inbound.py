@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 from aiokafka import ConsumerRecord
+from msgspec.structs import replace
 
 from crm_events.envelope import Recorded, UnknownEventError, UnreadableEventError
 from crm_events.event import Event
@@ -27,7 +28,7 @@ NO_LINK = (0, 0)
 POSITION_DIGITS = 18
 """As many as a 64-bit store holds without fail."""
 KEY_LENGTH = 100
-STRUCTURED_PREFIX = "application/cloudevents"
+STRUCTURED_PREFIX = b"application/cloudevents"
 BINARY_ATTRIBUTES = (
     "id", "source", "type", "subject", "time", "sequence", "correlationid", "causationid", "actor",
 )  # fmt: skip
@@ -40,8 +41,7 @@ class Link(NamedTuple):
     previous: int
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(msgspec.Struct, frozen=True):
     """A record as it was read: its event, or the type that is not handled here, or why it cannot be read.
 
     `unknown` says that this release has not even heard of the unhandled type. `given_up` says that an operator has
@@ -59,6 +59,13 @@ class Inbound:
     unknown: bool = False
     refusal: str | None = None
     given_up: bool = False
+
+    def with_event(self, event: Recorded[Event]) -> "Inbound":
+        return replace(self, event=event)
+
+    def refused(self, reason: str) -> "Inbound":
+        """The same record, which cannot be read for that reason."""
+        return replace(self, event=None, refusal=reason)
 
     @property
     def applied_event(self) -> Recorded[Event]:
@@ -85,6 +92,12 @@ class RecordReader:
         self._registry = registry
         self._handled = frozenset(handled)
         self._handled_families = {_family(event.type_name()) for event in self._handled}
+        self._passed_over = {
+            name.encode(): name
+            for event in registry
+            if event not in self._handled
+            for name in (*event.older_type_names(), event.type_name())
+        }
         self._authenticator = authenticator
 
     def read(self, record: ConsumerRecord) -> Inbound:
@@ -94,12 +107,12 @@ class RecordReader:
             if record.topic in UNCHAINED_TOPICS:
                 event = _unchained_event(record, self._registry, self._authenticator)
             else:
-                link = link_of(record, self._authenticator)
-                type_name = kafka.header(record.headers, "ce_type")
-                known = None if type_name is None else self._registry.find(type_name)
-                if known is not None and known not in self._handled:
-                    return Inbound(record, key, link, unhandled=type_name)
-                event = read_event(_document(record), self._registry)
+                headers = _headers_of(record)
+                link = _proven_link(record, headers, self._authenticator)
+                passed_over = self._passed_over.get(headers.get("ce_type", b""))
+                if passed_over is not None:
+                    return Inbound(record, key, link, unhandled=passed_over)
+                event = read_event(_document(record, headers), self._registry)
         except UnknownEventError as unknown:
             return self._unknown(Inbound(record, key, link), unknown.type_name)
         except UnreadableEventError as refusal:
@@ -112,22 +125,25 @@ class RecordReader:
         """A type that nobody here has heard of is passed over; a new version of one that is handled is not."""
         if inbound.record.topic in UNCHAINED_TOPICS:
             topic = inbound.record.topic
-            return replace(inbound, refusal=f"{_printable(type_name)!r} is no type that may be written to {topic}")
+            return inbound.refused(f"{_printable(type_name)!r} is no type that may be written to {topic}")
         if _family(type_name) in self._handled_families:
-            return replace(inbound, refusal=f"{_printable(type_name)} is a version that this release cannot read")
+            return inbound.refused(f"{_printable(type_name)} is a version that this release cannot read")
         return replace(inbound, unhandled=type_name, unknown=True)
 
 
 def link_of(record: ConsumerRecord, authenticator: Authenticator) -> Link:
     """The record's place, once it is certain that a relay of ours has put it there; raises UnreadableEventError."""
-    headers = _headers_of(record)
+    return _proven_link(record, _headers_of(record), authenticator)
+
+
+def _proven_link(record: ConsumerRecord, headers: Mapping[str, bytes], authenticator: Authenticator) -> Link:
     link = Link(_number(headers, "ce_position"), _number(headers, "ce_previous"))
     _prove(record, headers, link, authenticator)
     return link
 
 
 def _headers_of(record: ConsumerRecord) -> dict[str, bytes]:
-    """The first header of each name."""
+    """The first header of each name; one without a value is empty."""
     return {name: value or b"" for name, value in reversed(record.headers)}
 
 
@@ -162,15 +178,16 @@ def _unchained_event(record: ConsumerRecord, registry: Registry, authenticator: 
     size = len(record.value or b"")
     if size > MAX_RECORD_BYTES:
         raise UnreadableEventError(f"the record has {size} bytes, over the {MAX_RECORD_BYTES} that are taken")
+    headers = _headers_of(record)
     if record.topic not in WRITTEN_BY_OTHERS:
-        _prove(record, _headers_of(record), NO_LINK, authenticator)
-    event = read_event(_document(record), registry)
+        _prove(record, headers, NO_LINK, authenticator)
+    event = read_event(_document(record, headers), registry)
     if context_topic(event.data.context) != record.topic:
         raise UnknownEventError(event.data.type_name())
     return event
 
 
-def _document(record: ConsumerRecord) -> Mapping[str, Any]:
+def _document(record: ConsumerRecord, headers: Mapping[str, bytes]) -> Mapping[str, Any]:
     if record.value is None:
         raise UnreadableEventError("the record has no value; only crm.keys knows tombstones")
     try:
@@ -179,13 +196,12 @@ def _document(record: ConsumerRecord) -> Mapping[str, Any]:
         raise UnreadableEventError(
             f"the value is not JSON in UTF-8: {malformed.msg} at byte {malformed.pos}"
         ) from malformed
-    content_type = (kafka.header(record.headers, "content-type") or "").lower()
-    if content_type.startswith(STRUCTURED_PREFIX):
+    if headers.get("content-type", b"").lower().startswith(STRUCTURED_PREFIX):
         if not isinstance(value, dict):
             raise UnreadableEventError("a structured CloudEvents record is a JSON object")
         return value
-    headers = ((name, kafka.header(record.headers, f"ce_{name}")) for name in BINARY_ATTRIBUTES)
-    return {name: text for name, text in headers if text is not None} | {"data": value}
+    texts = ((name, headers.get(f"ce_{name}")) for name in BINARY_ATTRIBUTES)
+    return {name: text.decode(errors="replace") for name, text in texts if text is not None} | {"data": value}
 
 
 def _number(headers: Mapping[str, bytes], name: str) -> int:

@@ -53,9 +53,9 @@ class Reactions:
         if event is None or self._block(event) is None:
             return inbound
         try:
-            return replace(inbound, event=replace(event, data=self._keyring.opened_event(event.data)))
+            return inbound.with_event(replace(event, data=self._keyring.opened_event(event.data)))
         except SealBrokenError as broken:
-            return replace(inbound, event=None, refusal=str(broken))
+            return inbound.refused(str(broken))
 
     def effect_on(self, staging: Staging, inbounds: Iterable[Inbound], processing: Processing = NOT_TRACED) -> Effect:
         """The effect of the batch's events on what is staged; called in the writer thread.

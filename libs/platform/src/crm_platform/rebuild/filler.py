@@ -1,9 +1,9 @@
 """Fills some partitions of a generation from the log, from wherever it stands up to given offsets and not further."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from msgspec.structs import replace
 
 from crm_platform.consumer import BATCH_RECORDS, POLL_MILLISECONDS
 from crm_platform.crash_points import CrashPoint, passing
