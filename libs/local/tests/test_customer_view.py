@@ -121,9 +121,9 @@ _ANNA: dict[str, Any] = {
 }
 
 
-def _shown(**changed: Any) -> str:
+def _shown(as_of: datetime | None = None, **changed: Any) -> str:
     console = Console(file=StringIO(), width=160)
-    console.print(render(CustomerView.model_validate(_ANNA | changed), _NOW))
+    console.print(render(CustomerView.model_validate(_ANNA | changed), _NOW, as_of))
     file = console.file
     assert isinstance(file, StringIO)
     return file.getvalue()
@@ -141,6 +141,18 @@ def test_the_page_begins_with_who_it_is() -> None:
     assert "Oak Street Garage" in shown
     assert "1 Mill Road, YO1 7HH York, GB" in shown
     assert "known since 2025-03-04 09:00 (1 year ago), first from staff" in shown
+
+
+def test_a_page_of_the_past_says_as_of_when_it_is_and_that_it_tells_what_was_known_then() -> None:
+    asked = question("anna@example.org").at("2026-03-02T10:30:00.250+01:00")
+    assert asked.parameters == {"email": "anna@example.org", "at": "2026-03-02T10:30:00.250+01:00"}
+    shown = _shown(asked.as_of)
+    assert "as of 2026-03-02T09:30:00.250Z: what was known then" in shown.split("╰")[0]
+
+
+def test_a_page_of_the_present_speaks_of_no_other_moment() -> None:
+    shown = _shown(question("anna@example.org").as_of)
+    assert "as of" not in shown
 
 
 def test_totals_are_one_line() -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from libs.platform.tests.waiting import eventually
 
 from crm_local.folder import StateFolder
 from crm_local.plan import PORT_NAMES, Plan
@@ -55,12 +56,18 @@ class SmallService(Service):
     def __init__(self, name: str, surroundings: Surroundings) -> None:
         super().__init__(name, surroundings)
         self._port = surroundings.ports[name]
+        self.looks: list[bool] = []
+        """At each look whether it showed no life."""
 
     def launch(self) -> Launch:
         usual = super().launch()
         return Launch(
             argv=(sys.executable, "-c", PROGRAM, str(self._port)), working_folder=usual.working_folder, stop_within=0.5
         )
+
+    async def is_stuck(self) -> bool:
+        self.looks.append(await super().is_stuck())
+        return self.looks[-1]
 
 
 @pytest.fixture
@@ -117,7 +124,7 @@ async def test_a_service_that_was_silent_for_a_moment_is_left_alone(sales: Small
     async with supervised(plan_of(services=(sales,))) as until:
         first = running(await until(lambda record: record.phase is Phase.RUNNING))
         os.kill(first.pid, signal.SIGSTOP)
-        await asyncio.sleep(sales.alive_every)
+        await eventually(lambda: True in sales.looks)
         os.kill(first.pid, signal.SIGCONT)
-        await asyncio.sleep(5 * sales.alive_every)
+        await eventually(lambda: sales.looks[-3:] == [False] * 3)
         assert first.find() is not None

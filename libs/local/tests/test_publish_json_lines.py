@@ -69,6 +69,7 @@ def test_a_line_is_an_interaction_unless_it_says_otherwise() -> None:
         ({"channel": "order", "attributes": {"amount": "private", "currency": "USD"}}, "record: attributes.amount: "),
         ({"attributes": {"campaign_id": "private"}}, "record: attributes.campaign_id: "),
         ({"body": "x" * 200_001}, "body: String should have at most 200000 characters"),
+        ({"subject": "private\x07"}, "subject: Input should be one line of text, without control characters"),
     ],
 )
 def test_a_record_outside_the_contract_is_refused_without_repeating_its_values(

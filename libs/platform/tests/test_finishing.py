@@ -7,6 +7,12 @@ import pytest
 from crm_platform.finishing import to_its_end
 
 
+async def heard() -> None:
+    """Until a task has heard what it was told, and all that follows from it at once has happened."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 class Work:
     """Batches that are done when they are let go on."""
 
@@ -36,7 +42,7 @@ async def test_a_batch_that_has_begun_is_finished_and_no_other_begins() -> None:
     await work.begun.wait()
 
     task.cancel()
-    await asyncio.sleep(0.05)
+    await heard()
     assert not task.done()
     work.go_on.set()
     await asyncio.wait({task}, timeout=5)
@@ -61,7 +67,8 @@ async def test_who_is_told_twice_waits_no_longer() -> None:
     await work.begun.wait()
 
     task.cancel()
-    await asyncio.sleep(0.01)
+    await heard()
+    assert not task.done()
     task.cancel()
     await asyncio.wait({task}, timeout=5)
 
@@ -69,19 +76,20 @@ async def test_who_is_told_twice_waits_no_longer() -> None:
 
 
 async def test_a_batch_that_fails_meanwhile_is_no_reason_to_go_on() -> None:
-    begun = asyncio.Event()
+    work = Work()
 
     async def failing() -> None:
-        begun.set()
-        await asyncio.sleep(0.01)
+        await work.batch()
         raise OSError("the broker went away")
 
     task = asyncio.create_task(to_its_end(failing()))
-    await begun.wait()
+    await work.begun.wait()
     task.cancel()
+    await heard()
+    work.go_on.set()
     await asyncio.wait({task}, timeout=5)
 
-    assert task.cancelled()
+    assert (task.cancelled(), work.done, work.broken_off) == (True, 1, 0)
 
 
 async def test_without_being_told_it_gives_the_batchs_result_or_failure() -> None:

@@ -18,7 +18,7 @@ from crm_events.topics import Topic
 from crm_platform import mongo
 from crm_platform.cursor import Cursor, CursorMovedError
 from crm_platform.delivery import Progress, Standing
-from crm_platform.generations import Generation
+from crm_platform.generations import Generation, Generations
 from crm_platform.projection import Projection
 from crm_platform.projection_parking import ProjectionParking
 from crm_platform.projector import Projector
@@ -147,6 +147,26 @@ async def test_a_zombie_cannot_write(reader: Reader, database: mongo.Database) -
         await zombie.read(*CHAIN[1:5])
     assert await reader.notes() == ["1", "2", "3"]
     assert await reader.total() == 3
+
+
+async def test_what_is_written_to_is_made_ready_at_a_start_and_for_a_new_generation_not_at_each_rebalance(
+    reader: Reader, database: mongo.Database
+) -> None:
+    first, generations = Generation(reader.projection), Generations(reader.projection, database)
+    await database.drop_collection(first.collection_name(TotalRow))
+
+    async def ready() -> set[str]:
+        made = set(await database.list_collection_names())
+        return {name for n in (1, 2) if (name := generations.of(n).collection_name(TotalRow)) in made}
+
+    await reader.restart()
+    assert await ready() == set(), "a rebalance asks for the cursors only"
+    await reader.projector.prepare()
+    assert await ready() == {first.collection_name(TotalRow)}
+    second = await generations.begin()
+    await mongo.in_transaction(database.client, lambda session: generations.switch(first, second, session))
+    await reader.restart()
+    assert await ready() == {each.collection_name(TotalRow) for each in (first, second)}
 
 
 async def test_of_two_projectors_that_begin_together_one_writes(reader: Reader, database: mongo.Database) -> None:

@@ -36,6 +36,16 @@ class Moody:
         self._released.set()
 
 
+class Clock:
+    """A clock that a test puts forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def shed(reason: str) -> float:
     return REGISTRY.get_sample_value("crm_requests_shed_total", {"reason": reason}) or 0.0
 
@@ -97,39 +107,38 @@ async def test_a_refusal_is_an_answer_too(services: Any) -> None:
 
 
 async def test_it_is_served_again_soon_after_it_is_back_and_found_out_by_a_probe(services: Any) -> None:
-    sales = Moody()
+    sales, clock = Moody(), Clock()
     async with services(sales.answer) as service:
-        behind = Services({"sales": service.url}, within_seconds=0.2)
+        behind = Services({"sales": service.url}, within_seconds=0.2, clock=clock)
         sales.silent = True
         await opened(behind)
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:  # clients that keep asking, as clients do
+        while clock.now < 2:  # clients that keep asking, as clients do
             await refused(behind)
-            await asyncio.sleep(0.05)
+            clock.now += 0.05
         assert set(sales.asked[FAILURES:]) == {"/livez"}, "no client's request is risked to find out"
 
         sales.release()
-        back = time.monotonic()
+        back = clock.now
         while True:
             try:
                 answer = await behind.send("sales", LEADS)
             except Unavailable:
-                await asyncio.sleep(0.05)
+                clock.now += 0.05
             else:
                 break
 
         assert answer.status == 200
-        assert time.monotonic() - back < 5
+        assert clock.now - back < 5
         await behind.close()
 
 
 async def test_one_at_a_time_asks_whether_it_is_back(services: Any) -> None:
-    sales = Moody()
+    sales, clock = Moody(), Clock()
     async with services(sales.answer) as service:
-        behind = Services({"sales": service.url}, within_seconds=0.2)
+        behind = Services({"sales": service.url}, within_seconds=0.2, clock=clock)
         sales.silent = True
         await opened(behind)
-        await asyncio.sleep(0.6)  # longer than the first wait: the next request probes
+        clock.now += 0.6  # longer than the first wait: the next request probes
 
         await asyncio.gather(*(refused(behind) for _ in range(50)))
 

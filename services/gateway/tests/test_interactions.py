@@ -105,6 +105,15 @@ def test_an_interaction_of_the_future_is_refused_but_for_what_clocks_differ() ->
     assert "more than 5 minutes in the future" in error["message"]
 
 
+def test_a_control_character_is_refused_in_words() -> None:
+    result = refused({**MAIL, "subject": "Order\x07", "body": "\x1b[2J"})
+
+    assert {error["pointer"]: error["message"] for error in result["errors"]} == {
+        "/subject": "Input should be one line of text, without control characters",
+        "/body": "Input should be text without control characters other than tabs and line ends",
+    }
+
+
 def test_an_order_needs_an_amount_and_a_currency() -> None:
     order = {**MAIL, "channel": "order"}
 

@@ -16,6 +16,7 @@ from crm_events import EVENTS
 from crm_events.adapter import AdapterRecord
 from crm_events.envelope import Recorded, event_id, to_document
 from crm_events.event import Event, Sealed
+from crm_events.parties import PATTERNS
 from crm_events.sales import LeadCaptured
 from crm_events.schemas import meaning
 from crm_events.topics import (
@@ -98,7 +99,6 @@ FORMATS = {
     "date-time": "a moment",
     "decimal": "a decimal number as text, at most {decimal_places} places{sign}",
 }
-PATTERNS = {"^[A-Z]{2}$": "two capital letters", "^[A-Z]{3}$": "three capital letters"}
 
 
 class _WireSchema(GenerateJsonSchema):
@@ -213,7 +213,7 @@ def _plain(schema: Schema) -> str:
         case {"format": known}:
             return FORMATS[known].format_map(schema)
         case {"pattern": pattern}:
-            return PATTERNS.get(pattern, f"text of the form `{pattern}`")
+            return PATTERNS.get(pattern, f"text of the form `{pattern}`") + _at_most(schema, "maxLength", " characters")
         case {"minimum": least, "maximum": most}:
             return f"a whole number, {least} to {most}"
         case _:

@@ -14,6 +14,15 @@ from crm_events.event import Value
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 """Text as people write it: without control characters, in LINES but for tabs and line ends."""
+TWO_CAPITALS = r"^[A-Z]{2}$"
+THREE_CAPITALS = r"^[A-Z]{3}$"
+PATTERNS = {
+    ONE_LINE: "one line of text, without control characters",
+    LINES: "text without control characters other than tabs and line ends",
+    TWO_CAPITALS: "two capital letters",
+    THREE_CAPITALS: "three capital letters",
+}
+"""In words, for people who are told what a member should be."""
 
 ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=ONE_LINE)]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=200_000, pattern=LINES)]
@@ -22,7 +31,7 @@ IdentifierText = Annotated[
 ]
 MAX_IDENTIFIERS = 64
 """Of one contact: what people have, with room for the cookies of years, and bounded."""
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Currency = Annotated[str, StringConstraints(pattern=THREE_CAPITALS)]
 
 
 def _written_as_amount(value: object) -> object:
@@ -104,7 +113,7 @@ class Address(Value):
     city: ShortText | None = None
     region: ShortText | None = None
     postcode: ShortText | None = None
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    country: Annotated[str, StringConstraints(pattern=TWO_CAPITALS)] | None = None
 
 
 class Profile(Value):

@@ -50,14 +50,19 @@ class Projector(Consumer):
     async def prepare(self) -> None:
         await self._transactions.open()
         await self._generations.prepare()
-        await self._take_live()
+        await self._write_to(await self._generations.writable())
 
     async def _take_live(self) -> None:
         """Write to the live generation, once that may be written to."""
         live = await self._generations.writable()
         if live != self._store.generation:
-            self._store = self._store_of(live)
-        await self._store.prepare()
+            await self._write_to(live)
+
+    async def _write_to(self, generation: Generation) -> None:
+        """Make sure of its collections, once: a rebalance asks for the cursors only, and readers wait for it."""
+        store = self._store_of(generation)
+        await store.prepare()
+        self._store = store
 
     def _store_of(self, generation: Generation) -> ProjectionStore:
         return ProjectionStore(generation, self._database, self._transactions.run)

@@ -22,6 +22,8 @@ from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 from pydantic import EmailStr
 
 from crm_events import REGISTRY
+from crm_events.event import Instant, written
+from crm_events.parties import LongText, ShortText
 from crm_platform import mongo
 from crm_platform.aggregate import Aggregate
 from crm_platform.auth import Actor, Role, authenticated, require
@@ -106,6 +108,9 @@ def environment(jwks_file: Path) -> Iterator[dict[str, str]]:
 class Register(Command):
     email: EmailStr
     score: int = 0
+    name: ShortText | None = None
+    note: LongText | None = None
+    occurred_at: Instant | None = None
 
 
 router = APIRouter()
@@ -183,6 +188,11 @@ class Things(Projection):
 @router.get("/things")
 async def things(things: Annotated[ReadModel, Depends(read_model(Things))]) -> int:
     return len(await things.freshness())
+
+
+@router.get("/as-of")
+async def as_of(at: Instant) -> str:
+    return written(at)
 
 
 @router.get("/versioned")

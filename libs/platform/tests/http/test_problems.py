@@ -89,6 +89,26 @@ async def test_a_parameter_out_of_its_bounds_is_named(site: Any) -> None:
     assert [error["parameter"] for error in problem["errors"]] == ["limit"]
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_moment_beyond_the_calendar_is_refused_with_the_reason(site: Any, moment: str) -> None:
+    asked = await refused(site, 422, "GET", "/as-of", params={"at": moment})
+    told = await refused(site, 422, "POST", LEAD, json={"email": "a@b.cd", "occurred_at": moment})
+    for problem in (asked, told):
+        (error,) = problem["errors"]
+        assert error["message"] == "outside the years 1 to 9999 in UTC"
+
+
+async def test_a_control_character_is_refused_in_words(site: Any) -> None:
+    problem = await refused(
+        site, 422, "POST", LEAD, json={"email": "a@b.cd", "name": "Ann\nBcc: all", "note": "\x1b[2J"}
+    )
+    messages = {error["pointer"]: error["message"] for error in problem["errors"]}
+    assert messages == {
+        "/name": "Input should be one line of text, without control characters",
+        "/note": "Input should be text without control characters other than tabs and line ends",
+    }
+
+
 async def test_an_id_that_is_none_is_not_found(site: Any) -> None:
     problem = await refused(site, 404, "POST", "/register/anna", json={"email": "a@b.cd"})
     assert "anna" not in json.dumps(problem)

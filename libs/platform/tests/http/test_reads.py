@@ -11,6 +11,7 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crm_events.topics import TOPICS
 from crm_platform.errors import Malformed
 from crm_platform.http.paging import CursorSigner
 from crm_platform.http.reads import positions_after
@@ -38,6 +39,20 @@ def test_positions_are_read_as_they_were_given() -> None:
 def test_a_position_that_we_never_gave_is_malformed(header: str) -> None:
     with pytest.raises(Malformed):
         positions_after(asking_after(header))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["crm.sales/6@5", "crm.sales/99@5", "crm.erasures/1@5", "crm.nonsense/0@1", "crm.sales/2@41 crm.sales/6@5"],
+)
+def test_a_position_in_a_partition_that_no_topic_has_is_malformed(header: str) -> None:
+    with pytest.raises(Malformed, match=r"no topic has.*crm\.sales/0 to 5.*send back"):
+        positions_after(asking_after(header))
+
+
+def test_a_position_in_any_topic_of_the_platform_is_taken() -> None:
+    last = tuple(f"{topic.name}/{topic.partitions - 1}@7" for topic in TOPICS)
+    assert positions_after(asking_after(" ".join(last))) == last
 
 
 def test_positions_are_bounded() -> None:
@@ -73,6 +88,13 @@ def test_a_cursor_of_another_query_or_key_is_refused() -> None:
     for other in (CursorSigner(b"k" * 32, b"/tickets"), CursorSigner(b"x" * 32, b"/leads")):
         with pytest.raises(Malformed):
             other.read(cursor)
+
+
+async def test_a_read_after_what_cannot_be_is_refused_at_once_and_told_why(site: Any, issuer: Any) -> None:
+    headers = {"Authorization": f"Bearer {issuer.token()}", "CRM-After": "crm.sales/99@5"}
+    answer, problem = await site.ask("GET", "/things", headers=headers)
+    assert (answer.status, answer.content_type) == (400, "application/problem+json")
+    assert "CRM-After" in problem["detail"]
 
 
 async def test_pages_follow_each_other_by_cursor_and_by_link(site: Any) -> None:

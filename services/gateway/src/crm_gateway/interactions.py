@@ -16,6 +16,7 @@ from typing_extensions import TypedDict  # pydantic reads no other on Python 3.1
 
 from crm_events.adapter import InteractionRecorded
 from crm_events.envelope import STRUCTURED, Recorded, to_document
+from crm_events.reasons import reason
 from crm_events.topics import MAX_RECORD_BYTES
 from crm_platform.identifiers import NotAnIdentifier, normalise
 from crm_platform.tracing import TRACEPARENT
@@ -156,10 +157,10 @@ def _refused(index: int, item: Any, *errors: MemberError | str) -> RefusedIntera
 
 def _member_errors(invalid: ValidationError) -> Iterator[MemberError]:
     """Without the values: they may be personal."""
-    for error in invalid.errors(include_input=False, include_context=False, include_url=False):
+    for error in invalid.errors(include_input=False, include_url=False):
         steps = (str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"])
         pointer = "".join(f"/{step}" for step in steps)
-        yield {"pointer": pointer, "message": error["msg"].removeprefix("Value error, ")}
+        yield {"pointer": pointer, "message": reason(error)}
 
 
 def _time_errors(interaction: InteractionRecorded, now: datetime) -> Iterator[MemberError]:

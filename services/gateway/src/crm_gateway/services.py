@@ -2,10 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 
 import aiohttp
 from yarl import URL
@@ -63,10 +64,15 @@ class Services:
     ready = True
     alive = True
 
-    def __init__(self, urls: Mapping[str, str], within_seconds: float = ANSWER_WITHIN_SECONDS) -> None:
+    def __init__(
+        self,
+        urls: Mapping[str, str],
+        within_seconds: float = ANSWER_WITHIN_SECONDS,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._urls = {name: url.rstrip("/") for name, url in urls.items()}
         self._within_seconds = within_seconds
-        self._breakers = {name: Breaker(partial(self._lives, name)) for name in self._urls}
+        self._breakers = {name: Breaker(partial(self._lives, name), clock) for name in self._urls}
         self._in_work = dict.fromkeys(self._urls, 0)
         self._session: aiohttp.ClientSession | None = None
 

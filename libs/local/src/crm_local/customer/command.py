@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
+from crm_events.event import Instant
 from crm_local.customer.render import render
 from crm_local.customer.view import CustomerView
 from crm_local.errors import LocalStackError
@@ -19,6 +20,7 @@ from crm_local.gateway import GatewayRefusalError, open_gateway
 from crm_local.running import running_addresses
 from crm_local.settings import LocalSettings
 
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _ROLE = "service"
 _CUSTOMERS = "/api/customers"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -37,6 +39,12 @@ class Question:
         """The same question about a past moment."""
         return replace(self, words=f"{self.words} at {moment}", parameters={**self.parameters, "at": moment})
 
+    @property
+    def as_of(self) -> datetime | None:
+        """The past moment, where the gateway has taken it for one; None asks for the present."""
+        at = self.parameters.get("at")
+        return None if at is None else _INSTANT.validate_python(at)
+
 
 def customer(
     who: Annotated[str, typer.Argument(help="A contact's id, e-mail address, phone number or handle.")],
@@ -49,12 +57,12 @@ def customer(
 
     Exits with 1 if nobody is known by that.
     """
-    asked = question(who)
-    answer = asyncio.run(_ask(asked if at is None else asked.at(at)))
+    asked = question(who) if at is None else question(who).at(at)
+    answer = asyncio.run(_ask(asked))
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        Console().print(render(_view(answer), datetime.now(UTC)), highlight=False)
+        Console().print(render(_view(answer), datetime.now(UTC), asked.as_of), highlight=False)
 
 
 def question(who: str) -> Question:

@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from crm_events.event import written
 from crm_events.parties import Address
 from crm_local.customer.view import Campaign, CustomerView, Lead, Opportunity, Ticket, Touch
 from crm_local.customer.words import ago, moment, money, plain
@@ -19,9 +20,12 @@ Row = tuple[bool, Sequence[str]]
 """Whether the thing is still open, and what to say of it, cell by cell."""
 
 
-def render(view: CustomerView, now: datetime) -> RenderableType:
-    """Who the customer is, what is open, what happened, newest first, and how fresh each part of it is."""
-    parts: list[RenderableType] = [_header(view, now), Text(_totals(view, now))]
+def render(view: CustomerView, now: datetime, as_of: datetime | None = None) -> RenderableType:
+    """Who the customer is, what is open, what happened, newest first, and how fresh each part of it is.
+
+    `as_of` is the past moment that the view is of; None for the present.
+    """
+    parts: list[RenderableType] = [_header(view, now, as_of), Text(_totals(view, now))]
     parts += _section("Leads", [_lead(lead, now) for lead in view.leads])
     parts += _section("Opportunities", [_opportunity(deal, now) for deal in view.opportunities])
     parts += _section("Tickets", [_ticket(ticket, now) for ticket in view.tickets])
@@ -33,9 +37,10 @@ def render(view: CustomerView, now: datetime) -> RenderableType:
     return Group(*parts)
 
 
-def _header(view: CustomerView, now: datetime) -> Panel:
-    profile = view.profile
-    lines = [] if profile is None else [*_profile_lines(view)]
+def _header(view: CustomerView, now: datetime, as_of: datetime | None) -> Panel:
+    # By recorded time, which is what the gateway takes where no axis is given.
+    lines = [] if as_of is None else [f"as of {written(as_of)}: what was known then"]
+    lines += _profile_lines(view)
     if view.registered_at:
         source = f", first from {plain(view.source)}" if view.source else ""
         lines.append(f"known since {moment(view.registered_at)} ({ago(view.registered_at, now)}){source}")

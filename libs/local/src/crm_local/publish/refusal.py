@@ -2,6 +2,8 @@
 
 from pydantic import ValidationError
 
+from crm_events.reasons import reason
+
 
 class LineRefusedError(Exception):
     """The line cannot be published; the others can."""
@@ -14,6 +16,6 @@ class FileRefusedError(Exception):
 def contract_reasons(refusal: ValidationError) -> str:
     """Where and why the contract refuses a record, without the values."""
     return "; ".join(
-        f"{'.'.join(map(str, error['loc'])) or 'record'}: {error['msg'].removeprefix('Value error, ')}"
-        for error in refusal.errors(include_url=False, include_input=False, include_context=False)
+        f"{'.'.join(map(str, error['loc'])) or 'record'}: {reason(error)}"
+        for error in refusal.errors(include_url=False, include_input=False)
     )

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
+from crm_events.reasons import reason
 from crm_platform import mongo, tracing
 from crm_platform.errors import Malformed, NotFound, Refusal, TooLarge, Unavailable
 from crm_platform.logging import get_logger
@@ -206,7 +207,7 @@ def _pointer(path: Sequence[object]) -> str:
     return pointer[:_LONGEST_POINTER].encode(errors="replace").decode()
 
 
-_YEAR = re.compile(r"(19|20)[0-9]{2}")
+_YEAR = re.compile(r"(19|20)[0-9]{2}|9999")
 _PLAIN = {
     "uuid_parsing": "Input should be a valid UUID",
     "union_tag_invalid": "Its kind is not one of those that are allowed",
@@ -215,17 +216,17 @@ _PLAIN = {
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    message: str = _PLAIN.get(error["type"], error["msg"])
+    message = _PLAIN.get(error["type"]) or reason(error)
     if error["type"] in ("value_error", "assertion_error") and _repeats(message, error.get("input")):
         return "Input is not valid"
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return message
 
 
 def _repeats(message: str, value: object) -> bool:
     """Whether the message holds a word of what was sent: it may be personal, and answers are logged by many."""
     match value:
         case str():
-            # A year stands in many messages, and is nobody's.
+            # A year stands in many messages, the calendar's last one too, and is nobody's.
             return any(word in message for word in re.findall(r"\w{3,}", value) if not _YEAR.fullmatch(word))
         case Mapping():
             return any(_repeats(message, each) for each in value.values())

@@ -5,6 +5,7 @@ from typing import Final
 
 from fastapi import Request
 
+from crm_events.topics import TOPICS
 from crm_platform.auth import Guard, Role
 from crm_platform.errors import Malformed
 from crm_platform.http.connected import connected
@@ -22,6 +23,9 @@ _POSITION = re.compile(
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}@[0-9]{1,10}"
 )
 
+_PARTITIONS: Final = {topic.name: topic.partitions for topic in TOPICS}
+_ALL_PARTITIONS: Final = ", ".join(f"{topic.name}/0 to {topic.partitions - 1}" for topic in TOPICS)
+
 
 def positions_after(request: Request) -> tuple[str, ...]:
     """The positions that the client wants the answer to include (CRM-After). Raises Malformed."""
@@ -33,7 +37,18 @@ def positions_after(request: Request) -> tuple[str, ...]:
         raise Malformed(f"{AFTER_HEADER} may hold {MAX_POSITIONS} positions at most.")
     if not all(_POSITION.fullmatch(position) for position in positions):
         raise Malformed(f"{AFTER_HEADER} must hold positions as CRM-Position gave them, separated by spaces.")
+    if not all(_can_be(position) for position in positions):
+        raise Malformed(
+            f"{AFTER_HEADER} names a partition that no topic has: there are {_ALL_PARTITIONS}."
+            " Leave that position out, or send back CRM-Position as the write gave it."
+        )
     return positions
+
+
+def _can_be(position: str) -> bool:
+    """Whether the position may ever be reached: nobody needs to wait for a place that does not exist."""
+    topic, slash, partition = position.partition("@")[0].partition("/")
+    return not slash or int(partition) < _PARTITIONS.get(topic, 0)
 
 
 class ReadGuard(Guard):
@@ -45,7 +60,8 @@ class ReadGuard(Guard):
 
     async def __call__(self, request: Request) -> ReadModel:
         await self.actor(request)
-        return await self._live(request).after(positions_after(request))
+        positions = positions_after(request)
+        return await self._live(request).after(positions)
 
     def _live(self, request: Request) -> LiveReadModel:
         live: LiveReadModel = connected(request.app.state.read_models.get(self._projection))

@@ -99,7 +99,7 @@ def _batch(request: Request, body: bytes) -> UnreadBatch:
     try:
         return UnreadBatch.model_validate(sent)
     except ValidationError as invalid:
-        errors = invalid.errors(include_context=False, include_url=False)
+        errors = invalid.errors(include_url=False)
         raise RequestValidationError([{**error, "loc": ("body", *error["loc"])} for error in errors]) from None
 
 
