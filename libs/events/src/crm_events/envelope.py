@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from crm_events.adapter import AdapterRecord
 from crm_events.event import Event, Instant, Sealed, written
+from crm_events.reasons import reason
 from crm_events.registry import Registry
 from crm_events.upcasting import UpcastError, upcast
 
@@ -213,8 +214,6 @@ def _reasons(refusal: ValidationError) -> str:
 
     Bounded and printable: the names of unknown members are an adapter's, and the reason is logged and stored.
     """
-    errors = refusal.errors(include_url=False, include_input=False, include_context=False)
-    reasons = "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'data'}: {e['msg'].removeprefix('Value error, ')}" for e in errors
-    )
+    errors = refusal.errors(include_url=False, include_input=False)
+    reasons = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'data'}: {reason(e)}" for e in errors)
     return "".join(c if c.isprintable() else "?" for c in reasons[:_REASON_LENGTH])
