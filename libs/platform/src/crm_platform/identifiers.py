@@ -3,12 +3,13 @@
 The same for the service that owns identity and for those who look people up, so it stands here once.
 """
 
-import hmac
 import re
 from collections.abc import Iterable
 from uuid import UUID
 
 import phonenumbers
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from crm_events.parties import Identifier, IdentifierIndex, IdentifierKind, Party
@@ -89,7 +90,8 @@ class BlindIndexer:
     """HMAC-SHA-256 of kind and normalised value under the installation's pepper, its first 16 bytes as a UUID."""
 
     def __init__(self, pepper: bytes, phone_region: str | None = None) -> None:
-        self._pepper = pepper
+        # Of every interaction some are made: what depends on the pepper alone is done once, at a third of the time.
+        self._peppered = HMAC(pepper, SHA256())
         self._phone_region = phone_region
 
     def normal(self, identifier: Identifier) -> Identifier:
@@ -98,8 +100,9 @@ class BlindIndexer:
 
     def index(self, identifier: Identifier) -> UUID:
         """The blind index of a normalised identifier; it is the id of the identifier's own aggregate, too."""
-        text = f"{identifier.kind.value}:{identifier.value}".encode()
-        return UUID(bytes=hmac.digest(self._pepper, text, "sha256")[:16])
+        hidden = self._peppered.copy()
+        hidden.update(f"{identifier.kind.value}:{identifier.value}".encode())
+        return UUID(bytes=hidden.finalize()[:16])
 
     def index_all(self, identifiers: Iterable[Identifier]) -> tuple[IdentifierIndex, ...]:
         return tuple(IdentifierIndex(kind=i.kind, index=self.index(i)) for i in identifiers)
