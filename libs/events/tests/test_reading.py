@@ -107,7 +107,15 @@ def test_a_missing_attribute_is_named(attribute: str) -> None:
     document = interaction()
     del document[attribute]
 
-    assert attribute in refusal(document)
+    assert refusal(document) == f"attribute {attribute!r} is missing from the CloudEvents document"
+
+
+@pytest.mark.parametrize("attribute", ["id", "subject", "sequence"])
+def test_a_missing_place_of_an_event_of_ours_is_named(attribute: str) -> None:
+    document = document_of(LeadQualified(occurred_at=datetime(2026, 3, 1, tzinfo=UTC), score=80))
+    del document[attribute]
+
+    assert refusal(document) == f"attribute {attribute!r} is missing from the CloudEvents document"
 
 
 @pytest.mark.parametrize("attribute", ["type", "source", "time", "actor", "correlationid", "causationid"])

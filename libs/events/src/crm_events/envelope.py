@@ -126,6 +126,9 @@ class _PlacedAttributes(_Attributes):
     sequence: str
 
 
+A = TypeVar("A", bound=_Attributes)
+
+
 def from_document(document: Mapping[str, Any], registry: Registry) -> Recorded[Event]:
     """Read an event; one of an older version arrives in the form of today's class.
 
@@ -161,15 +164,26 @@ def _class_of(document: Mapping[str, Any], registry: Registry) -> tuple[type[Eve
     return event_class, type_name
 
 
+def _told(attributes: type[A], document: Mapping[str, Any]) -> A:
+    """Raises KeyError for the first attribute that is missing, ValidationError for one that is malformed."""
+    try:
+        return attributes.model_validate(document)
+    except ValidationError:
+        for name, attribute in attributes.model_fields.items():
+            if attribute.is_required() and name not in document:
+                raise KeyError(name) from None
+        raise
+
+
 def _of_a_service(document: Mapping[str, Any], data: Event) -> Recorded[Event]:
-    told = _PlacedAttributes.model_validate(document)
+    told = _told(_PlacedAttributes, document)
     _check_seal(data, told.id)
     return _recorded(document, told, told.id, told.subject, _sequence(told.sequence), data)
 
 
 def _of_an_adapter(document: Mapping[str, Any], data: AdapterRecord) -> Recorded[Event]:
     """An adapter chooses its record's id as it likes; the platform knows the record by source and external id."""
-    told = _Attributes.model_validate(document)
+    told = _told(_Attributes, document)
     identity = data.identity(told.source)
     return _recorded(document, told, identity, identity, 0, data)
 
