@@ -46,12 +46,14 @@ run: install ## Start everything, fill an empty installation with the demo, stay
 
 # What `make test` runs, two at a time and the longest first. Each part of the integration tests is a process of its own
 # with stacks of its own; `others` is whatever the parts before it do not name, so no test can be forgotten.
+# Who stops `make test`, by Ctrl-C or otherwise, interrupts every part, so each still stops its stacks.
 PARTS := stories unit checks platform erasure others
 
 test: install ## Everything that must hold, against the real parts
 	@rm -f build/*.test.log
-	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j2 $(PARTS); failed=$$?; \
-	tail -qn1 build/*.test.log; exit $$failed
+	@set -m; $(MAKE) --no-print-directory --keep-going --output-sync=target -j2 $(PARTS) & \
+	trap 'kill -INT -- -$$!' INT TERM HUP; wait $$!; failed=$$?; wait; \
+	tail -n1 build/*.test.log; exit $$failed
 
 checks: lint types contracts
 
