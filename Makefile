@@ -47,7 +47,7 @@ run: install ## Start everything, fill an empty installation with the demo, stay
 # What `make test` runs, two at a time and the longest first. Each part of the integration tests is a process of its own
 # with stacks of its own; `others` is whatever the parts before it do not name, so no test can be forgotten.
 # Who stops `make test`, by Ctrl-C or otherwise, interrupts every part, so each still stops its stacks.
-PARTS := stories unit checks platform erasure others
+PARTS := stories unit platform others erasure checks
 
 test: install ## Everything that must hold, against the real parts
 	@rm -f build/*.test.log
