@@ -3,6 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
+# The platform is a dozen Python processes. Without compiled modules each compiles all it imports at each start, which
+# more than doubles what a start costs; a shell that forbids to keep them would make `run` and `test` crawl.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
 
 UV := .tools/bin/uv
 TOXIPROXY := .tools/bin/toxiproxy-server
@@ -11,7 +15,8 @@ BIN := .venv/bin
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 PACKAGES := $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
 
-.PHONY: help install run test lint types contracts unit integration faults mutants toxiproxy bench events lock clean
+.PHONY: help install run test checks lint types contracts unit integration stories platform erasure others faults mutants \
+	toxiproxy bench events lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,7 +44,18 @@ install: .venv/installed ## Install everything into .venv
 run: install ## Start everything, fill an empty installation with the demo, stay up until Ctrl-C
 	@exec $(BIN)/crm up --demo
 
-test: lint types contracts unit integration ## Everything that must hold, against the real parts
+# What `make test` runs, two at a time and the longest first. Each part of the integration tests is a process of its own
+# with stacks of its own; `others` is whatever the parts before it do not name, so no test can be forgotten.
+# Who stops `make test`, by Ctrl-C or otherwise, interrupts every part, so each still stops its stacks.
+PARTS := stories unit platform others erasure checks
+
+test: install ## Everything that must hold, against the real parts
+	@rm -f build/*.test.log
+	@set -m; $(MAKE) --no-print-directory --keep-going --output-sync=target -j2 $(PARTS) & \
+	trap 'kill -INT -- -$$!' INT TERM HUP; wait $$!; failed=$$?; wait; \
+	tail -n1 build/*.test.log; exit $$failed
+
+checks: lint types contracts
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -53,11 +69,28 @@ types: install ## mypy, strict
 contracts: install ## import-linter: dependencies point one way
 	$(BIN)/lint-imports
 
-unit: install ## Tests that need no server
-	$(BIN)/pytest -m "not integration"
+# Of a part: its output is shown in one piece when it has ended, and is kept for the closing lines of all parts.
+define pytest
+@mkdir -p build; $(BIN)/pytest $(1) > build/$@.test.log 2>&1; failed=$$?; cat build/$@.test.log; exit $$failed
+endef
+REAL := -m "integration and (not faults or quick)"
 
-integration: install ## Tests against real Kafka, MongoDB and PostgreSQL
-	$(BIN)/pytest -m "integration and (not faults or quick)"
+unit: install ## Tests that need no server
+	$(call pytest,-m "not integration")
+
+integration: stories platform erasure others ## Tests against real Kafka, MongoDB and PostgreSQL
+
+stories: install
+	$(call pytest,$(REAL) tests/integration)
+
+platform: install
+	$(call pytest,$(REAL) libs/platform)
+
+erasure: install
+	$(call pytest,$(REAL) tests/erasure)
+
+others: install
+	$(call pytest,$(REAL) $(addprefix --ignore=,tests/integration libs/platform tests/erasure))
 
 faults: install toxiproxy ## Break the running platform in every way, and see each row fail on a mutant; NIGHTLY=1 takes longer
 	@mkdir -p build; $(BIN)/python -m tests.faults.mutants.run > build/mutants.log 2>&1 & mutants=$$!; \
