@@ -43,7 +43,7 @@ COMPLETED = [
 ]
 
 
-def erase(by: str, ground: ErasureGround = ErasureGround.ASKED) -> Callable[[Contact], None]:
+def erase(by: str, ground: ErasureGround | None = None) -> Callable[[Contact], None]:
     return lambda contact: contact.erase(by, ground, AT)
 
 
@@ -66,6 +66,11 @@ def test_the_first_person_asks_for_it_and_says_why() -> None:
     given(Contact, REGISTERED).when(erase("carl", ErasureGround.UNLAWFUL)).then(expected)
 
 
+def test_who_says_nothing_of_the_ground_was_asked_for_it() -> None:
+    expected = ErasureRequested(ground=ErasureGround.ASKED, requested_by="carl", occurred_at=AT)
+    given(Contact, REGISTERED).when(erase("carl")).then(expected)
+
+
 def test_the_same_person_cannot_confirm_it() -> None:
     given(Contact, REGISTERED, REQUESTED).when(erase("carl")).refuses(NotAllowed, saying="second person")
 
@@ -74,6 +79,12 @@ def test_the_second_person_erases_and_names_who_has_to_acknowledge() -> None:
     contact = given(Contact, REGISTERED, REQUESTED).when(erase("dora")).then(ERASED)
     assert contact.is_erased
     assert contact.identifiers == ()
+
+
+def test_the_second_person_confirms_the_ground_that_was_given_and_no_other() -> None:
+    given(Contact, REGISTERED, REQUESTED).when(erase("dora", ErasureGround.OBJECTED)).then(ERASED)
+    other = given(Contact, REGISTERED, REQUESTED).when(erase("dora", ErasureGround.UNLAWFUL))
+    other.refuses(NotAllowed, saying="objected")
 
 
 @pytest.mark.parametrize("by", ["carl", "dora", "eve"])

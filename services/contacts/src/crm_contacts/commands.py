@@ -62,10 +62,10 @@ class UpdateContact(ProfileCommand):
 class EraseContact(Command):
     """Erase a person's data for good: the first request asks for it, the same one from a second person does it.
 
-    `ground` is taken from the first.
+    `ground` is given by the first, `asked` if nothing is said; the second may leave it out, and says no other.
     """
 
-    ground: ErasureGround = ErasureGround.ASKED
+    ground: ErasureGround | None = None
 
 
 class WithdrawErasure(Command):

@@ -138,16 +138,21 @@ class Contact(Aggregate):
         if changed:
             self.record(ContactUpdated(occurred_at=at, changed=changed, profile=after, identifiers=identifiers))
 
-    def erase(self, by: str, ground: ErasureGround, at: Instant) -> None:
-        """The first person asks for it, the second one does it. Raises NotAllowed."""
+    def erase(self, by: str, ground: ErasureGround | None, at: Instant) -> None:
+        """The first person asks for it and says why, the second one does it for the same reason. Raises NotAllowed."""
         if self.erasure is None:
-            self.record(ErasureRequested(occurred_at=at, ground=ground, requested_by=by))
+            self.record(ErasureRequested(occurred_at=at, ground=ground or ErasureGround.ASKED, requested_by=by))
         elif self.is_erased:
             raise NotAllowed("This contact is erased already. GET /contacts/{id}/erasure says how far that is.")
         elif self.erasure.requested_by == by:
             raise NotAllowed(
                 "You have asked for this erasure; it needs a second person. Somebody else with the role privacy has to"
                 " send the same request."
+            )
+        elif ground not in (None, self.erasure.ground):
+            raise NotAllowed(
+                f"This erasure was asked for on the ground `{self.erasure.ground}`. Confirm it on the same one, or"
+                " withdraw it and ask for it anew."
             )
         else:
             self.record(ContactErased(occurred_at=at, confirmed_by=by, services=SERVICES))
