@@ -99,8 +99,8 @@ BAD: dict[str, tuple[Record, str]] = {
     "without source": (structured(GOOD, source=None), "'source' is missing"),
     "without time": (structured(GOOD, time=None), "'time' is missing"),
     "without data": (structured(None), "'data' is missing"),
-    "without any header": (Record(json.dumps(GOOD).encode(), ()), "'type' is missing"),
-    "binary without type": (binary(GOOD, type=None), "'type' is missing"),
+    "without any header": (Record(json.dumps(GOOD).encode(), ()), "nor the header ce_type"),
+    "binary without type": (binary(GOOD, type=None), "nor the header ce_type"),
     "binary without source": (binary(GOOD, source=None), "'source' is missing"),
     "unknown type": (
         structured(GOOD, type="crm.interactions.Unheard.v1"),

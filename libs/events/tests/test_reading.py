@@ -142,6 +142,10 @@ def test_an_adapters_own_id_subject_and_sequence_say_nothing() -> None:
     assert event.sequence == 0
 
 
+def test_an_adapter_does_not_speak_as_a_service_of_the_platform() -> None:
+    assert "/crm/ and what begins with it are the platform's own" in refusal({**interaction(), "source": "/crm/sales"})
+
+
 def test_a_member_that_a_later_release_added_is_passed_over_at_any_depth() -> None:
     event = OpportunityWon(
         lead_id=uuid4(), value=Money(amount=Decimal("12.50"), currency="EUR"), occurred_at=datetime.now(UTC)

@@ -24,11 +24,11 @@ every_event = pytest.mark.parametrize("event_class", EVENTS, ids=lambda event: e
 
 def recorded(event: Event, stream: UUID, sequence: int, time: datetime) -> Recorded[Event]:
     """The event as its owner records it: its place makes its id, a sealed block belongs to it."""
-    source = "/crm/tests"
     if isinstance(event, AdapterRecord):
-        identity, subject, sequence = event.identity(source), event.identity(source), 0
+        source, sequence = "/adapters/tests", 0
+        identity = subject = event.identity(source)
     else:
-        identity, subject = event_id(stream, sequence), stream
+        source, identity, subject = "/crm/tests", event_id(stream, sequence), stream
     if isinstance(event.personal, Sealed):
         event = event.with_personal(event.personal.model_copy(update={"event": identity}))
     return Recorded(identity, source, subject, sequence, time, "ada", "story", "cause", event)

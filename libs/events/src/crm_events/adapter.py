@@ -15,6 +15,13 @@ PERSON_NAMESPACE = UUID("0f2f0f0e-6f0f-5c1c-8a53-70a2a3f6e2d7")
 Attribute = str | int | float | bool | None
 
 
+def names_an_adapter(source: str) -> str:
+    """The CloudEvents `source` of an adapter; raises ValueError for one that is the platform's own."""
+    if source.startswith("/crm/"):
+        raise ValueError("/crm/ and what begins with it are the platform's own: name the adapter, as /adapters/mail")
+    return source
+
+
 class Channel(StrEnum):
     EMAIL = "email"
     CALL = "call"

@@ -80,15 +80,18 @@ The record's key is the `subject`, so the events of one aggregate stay in order 
 | `ce_type` | the event's type, so that a reader can pass over it without parsing |
 | `ce_position` | the event's place in its service's store; it grows along a partition, with holes |
 | `ce_previous` | the position of the published event before it in the same partition, 0 for the first |
+| `crm-mac` | proof that a relay of this installation wrote the record at that place |
 | `traceparent` | the trace in which the event was recorded, as in the document; absent where that was not traced |
 
-With the last two a reader tells the next event from a repeat and from a gap
+With the two positions a reader tells the next event from a repeat and from a gap
 ([ADR 0004](adr/0004-cursors-and-effectively-once.md)).
 
-Adapters write to `crm.interactions` in structured mode as above, or in binary mode: `data` as the value, the
-attributes as headers with `ce_` in front. They send `type`, `source` (the adapter, always the same), `id`, `time` and
-`data`, and need no position. The platform knows a record by `source` and `external_id`, not by the adapter's `id`. An
-adapter that traces sends the header `traceparent`; its trace goes on in the platform.
+Adapters write to `crm.interactions` in structured mode as above, with the header `content-type`, or in binary mode:
+`data` as the value, the attributes as headers with `ce_` in front. They send `type`, `source` (the adapter, always the
+same; what begins with `/crm/` is the platform's), `id`, `time` and `data`, and need no position. A record that breaks
+the contract is set aside, and tells why in the log of contacts; nothing waits behind it. The platform knows a record
+by `source` and `external_id`, not by the adapter's `id`. An adapter that traces sends the header `traceparent`; its
+trace goes on in the platform.
 """
 
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
-from crm_events.adapter import AdapterRecord
+from crm_events.adapter import AdapterRecord, names_an_adapter
 from crm_events.event import Event, Instant, Sealed, written
 from crm_events.reasons import reason
 from crm_events.registry import Registry
@@ -118,6 +118,12 @@ class _Attributes(BaseModel):
     causationid: str = ""
 
 
+class _AdapterAttributes(_Attributes):
+    """Those of an adapter's record."""
+
+    source: Annotated[str, AfterValidator(names_an_adapter)]
+
+
 class _PlacedAttributes(_Attributes):
     """Those of an event that a service has recorded: in a stream, at a place of its own."""
 
@@ -183,7 +189,7 @@ def _of_a_service(document: Mapping[str, Any], data: Event) -> Recorded[Event]:
 
 def _of_an_adapter(document: Mapping[str, Any], data: AdapterRecord) -> Recorded[Event]:
     """An adapter chooses its record's id as it likes; the platform knows the record by source and external id."""
-    told = _told(_Attributes, document)
+    told = _told(_AdapterAttributes, document)
     identity = data.identity(told.source)
     return _recorded(document, told, identity, identity, 0, data)
 

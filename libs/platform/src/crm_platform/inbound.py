@@ -200,12 +200,19 @@ def _document(record: ConsumerRecord, headers: Mapping[str, bytes]) -> Mapping[s
         if not isinstance(value, dict):
             raise UnreadableEventError("a structured CloudEvents record is a JSON object")
         return value
+    if "ce_type" not in headers:
+        raise UnreadableEventError(
+            "the record is no CloudEvents record: it has neither the header content-type"
+            " application/cloudevents+json (structured mode) nor the header ce_type (binary mode)"
+        )
     texts = ((name, headers.get(f"ce_{name}")) for name in BINARY_ATTRIBUTES)
     return {name: text.decode(errors="replace") for name, text in texts if text is not None} | {"data": value}
 
 
 def _number(headers: Mapping[str, bytes], name: str) -> int:
     text = headers.get(name, b"")
+    if not text:
+        raise UnreadableEventError(f"the header {name} is missing")
     if not (text.isdigit() and len(text) <= POSITION_DIGITS):
         raise UnreadableEventError(f"the header {name} is not a number of at most {POSITION_DIGITS} digits")
     return int(text)

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from typing_extensions import TypedDict  # pydantic reads no other on Python 3.11
 
-from crm_events.adapter import InteractionRecorded
+from crm_events.adapter import InteractionRecorded, names_an_adapter
 from crm_events.envelope import STRUCTURED, Recorded, to_document
 from crm_events.reasons import reason
 from crm_events.topics import MAX_RECORD_BYTES
@@ -26,7 +26,11 @@ MAX_INTERACTIONS = 2_000
 MAX_DEPTH = 8
 """An interaction is three levels deep; more than this is refused unread."""
 
-Source = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/][A-Za-z0-9._~:/-]*$", max_length=128)]
+Source = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9/][A-Za-z0-9._~:/-]*$", max_length=128),
+    AfterValidator(names_an_adapter),
+]
 
 
 class InteractionBatch(BaseModel):
