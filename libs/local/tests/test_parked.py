@@ -154,15 +154,18 @@ def filled(gateway: ParkingGateway) -> ParkingGateway:
     return gateway
 
 
-async def test_the_keys_of_all_services_are_one_table(filled: ParkingGateway, crm: Crm) -> None:
+async def test_the_keys_of_all_services_are_listed_whole_on_a_terminal_of_any_width(
+    filled: ParkingGateway, crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
     said = await crm("list")
 
     assert said.code == 0
-    heading, *rows = said.out.splitlines()
-    assert heading.split() == ["service", "consumer", "key", "events", "since", "reason"]
-    assert [row.split()[:2] for row in rows] == [["sales", LEADS], ["sales", LINKS], ["gateway", CUSTOMERS]]
-    assert ODD_KEY in rows[1]
-    assert "No [such] party" in rows[1]
+    lines = said.out.splitlines()
+    assert lines[::2] == [f"sales/{LEADS} lead-1", f"sales/{LINKS} {ODD_KEY}", f"gateway/{CUSTOMERS} lead-1"]
+    assert [line.split(",")[0] for line in lines[1::2]] == ["  3 events", "  1 event", "  2 events"]
+    assert lines[3].endswith(": No [such] party")
     assert {path for path, _ in filled.asked} == {
         f"GET /api/parked/{service}"
         for service in ("contacts", "sales", "service", "marketing", "analytics", "gateway")
@@ -211,13 +214,49 @@ async def test_a_key_is_retried_where_it_is_parked(filled: ParkingGateway, crm: 
     assert filled.asked[-1][0] == f"POST /api/parked/sales/{LINKS}/crm.sales/mail%2F%5Bm%5D-1%20%C3%BC/retry"
 
 
-async def test_a_key_that_several_have_parked_must_be_told_apart(filled: ParkingGateway, crm: Crm) -> None:
+async def test_a_key_that_several_have_parked_is_retried_at_each_or_at_the_one_that_is_named(
+    filled: ParkingGateway, crm: Crm
+) -> None:
+    assert (await crm("retry", "lead-1", "--consumer", CUSTOMERS)).out == f"gateway/{CUSTOMERS} lead-1: 2 applied\n"
+    filled.lots["gateway"] = [parked(CUSTOMERS, "lead-1", 2, "KeyError")]
     said = await crm("retry", "lead-1")
 
+    assert (said.code, said.out) == (0, f"sales/{LEADS} lead-1: 3 applied\ngateway/{CUSTOMERS} lead-1: 2 applied\n")
+
+
+async def test_a_key_that_several_have_parked_is_shown_as_each_has_it(filled: ParkingGateway, crm: Crm) -> None:  # noqa: ARG001
+    said = await crm("show", "lead-1")
+
+    assert said.out.index(f"sales/{LEADS} lead-1 on crm.sales: 3") < said.out.index(f"gateway/{CUSTOMERS} lead-1 on")
+    items = json.loads((await crm("show", "lead-1", "--json")).out)["items"]
+    assert [(item["consumer"], len(item["events"])) for item in items] == [(LEADS, 3), (CUSTOMERS, 2)]
+
+
+async def test_an_event_that_several_have_parked_is_given_up_at_each(filled: ParkingGateway, crm: Crm) -> None:
+    said = await crm("discard", "lead-1", "--reason", "a test lead", "--yes")
+
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        f"sales/{LEADS} lead-1: 1 discarded, 2 remaining",
+        f"gateway/{CUSTOMERS} lead-1: 1 discarded, 1 remaining",
+        "'crm parked retry' applies what remains.",
+    ]
+    assert [path for path, _ in filled.asked if path.startswith("POST")] == [
+        f"POST /api/parked/sales/{LEADS}/crm.sales/lead-1/discard",
+        f"POST /api/parked/gateway/{CUSTOMERS}/crm.sales/lead-1/discard",
+    ]
+
+
+async def test_events_of_one_key_that_are_not_the_same_are_not_given_up_together(
+    filled: ParkingGateway, crm: Crm
+) -> None:
+    filled.lots["gateway"][0]["event_id"] = "e-7"
+
+    said = await crm("discard", "lead-1", "--reason", "a test lead", "--yes")
+
     assert said.code == 1
-    assert f"lead-1 is parked at sales/{LEADS}, gateway/{CUSTOMERS}: say which" in said.err
+    assert f"other events of lead-1 wait at sales/{LEADS}, gateway/{CUSTOMERS}: say which" in said.err
     assert not any(path.startswith("POST") for path, _ in filled.asked)
-    assert (await crm("retry", "lead-1", "--consumer", CUSTOMERS)).out == f"gateway/{CUSTOMERS} lead-1: 2 applied\n"
 
 
 async def test_everything_is_retried_and_what_remains_is_said(filled: ParkingGateway, crm: Crm) -> None:

@@ -12,16 +12,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from libs.platform.tests.kafka_topics import as_record
 from libs.platform.tests.purchases import POISON, POISON_KEY, counted, noted, purchases_of
+from libs.platform.tests.shop import EVENTS
 from libs.platform.tests.test_projector import CHAIN, SUBJECT, TOPIC, Reader
 
 from crm_platform import mongo
 from crm_platform.consumer import CannotStoreError
 from crm_platform.cursor import CursorMovedError
-from crm_platform.errors import NotFound
+from crm_platform.errors import NotFound, Unavailable
+from crm_platform.generations import Generation
+from crm_platform.keyring import Keyring
 from crm_platform.metrics import PARKED_RESOLVED
 from crm_platform.parking import Discarded, Retried
 from crm_platform.projection import Document, Fold, Projection
+from crm_platform.read_model import ReadModel
+from crm_platform.sealing import InstallationKey
 from crm_platform.testing import story_id
+from crm_platform.wakeup import Wakeup
 
 pytestmark = pytest.mark.integration
 
@@ -91,6 +97,23 @@ async def test_a_parked_event_is_shown_as_it_was_read(reader: Reader) -> None:
     (first, _) = [event.shown() for event in await reader.parking().events(TOPIC.name, KEY)]
     assert (first["event_type"], first["record"]["data"]["text"]) == ("crm.shop.PurchaseNoted.v1", POISON)
     assert first["reason"].startswith("ValueError at event ")
+
+
+async def test_a_read_after_a_write_that_is_parked_is_told_so_at_once_and_shows_it_once_it_is_resolved(
+    reader: Reader, database: mongo.Database
+) -> None:
+    await reader.read(CHAIN[0], _poison(2), CHAIN[2], _of_another_key(3, 40, 30))
+    keyring = Keyring(database, InstallationKey(b"i" * 32), "", "", Wakeup())
+    model = ReadModel(Generation(reader.projection), database, EVENTS, keyring)
+
+    for parked in (20, 30):
+        with pytest.raises(Unavailable, match="waits for an operator"):
+            await model.has_seen([f"{TOPIC.name}/0@{parked}"])
+    assert await model.has_seen([f"{TOPIC.name}/0@10", f"{TOPIC.name}/0@40"]), "other writes are shown"
+
+    reader.deploy(_mended())
+    await reader.parking().retry(TOPIC.name, KEY)
+    assert await model.has_seen([f"{TOPIC.name}/0@20", f"{TOPIC.name}/0@30"])
 
 
 async def test_a_repeat_of_a_parked_event_parks_nothing_twice(reader: Reader) -> None:

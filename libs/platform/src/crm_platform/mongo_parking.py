@@ -68,6 +68,14 @@ class MongoParking:
         ).to_list(None)
         return {TopicPartition(row["_id"]["topic"], row["_id"]["partition"]): row["position"] for row in rows}
 
+    async def holds_any(self, positions: Mapping[TopicPartition, int]) -> bool:
+        """Whether an event at one of these positions is parked."""
+        at = [
+            {"topic": place.topic, "partition": place.partition, "position": position}
+            for place, position in positions.items()
+        ]
+        return await self._parked.find_one({"consumer": self._consumer, "$or": at}, {"_id": 1}) is not None
+
     async def size(self) -> LotSize:
         rows = await self._parked.aggregate(
             [

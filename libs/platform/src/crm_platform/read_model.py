@@ -147,12 +147,18 @@ class ReadModel:
         """Whether it shows what these CRM-Position tokens speak of.
 
         A token of a topic, or of an answer, that this read model does not follow is no concern of it.
+        Raises Unavailable where one speaks of an event that is parked here: no waiting shows that.
         """
         places, answers = _parsed(positions)
         mine = {place: position for place, position in places.items() if place.topic in self._topics}
         cursors = await self._cursors.load(mine) if mine else {}
         if any(cursors.get(place, Cursor()).position < position for place, position in mine.items()):
             return False
+        if mine and await self._parking.holds_any(mine):
+            raise Unavailable(
+                "The write that CRM-After names is not shown here: it could not be applied and waits for an operator."
+                " Leave CRM-After out to read what is shown without it."
+            )
         for stream, version in answers:
             if not await self._shows(stream, version):
                 return False

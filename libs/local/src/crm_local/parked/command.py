@@ -9,8 +9,6 @@ from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from crm_local.customer.words import ago, moment, plain
 from crm_local.errors import LocalStackError
@@ -41,17 +39,21 @@ def list_parked(service: Service = None, consumer: Consumer = None, as_json: AsJ
 
 
 def show(key: Key, service: Service = None, consumer: Consumer = None, as_json: AsJson = False) -> None:
-    """Show what waits of one key, in order; personal data stays sealed."""
+    """Show what waits of one key, in order, at each consumer that has parked it; personal data stays sealed."""
 
-    async def look(desk: Desk) -> tuple[ParkedKey, list[ParkedEvent]]:
-        parked = await desk.the_one(key, service, consumer)
-        return parked, await desk.events(parked)
+    async def look(desk: Desk) -> list[tuple[ParkedKey, list[ParkedEvent]]]:
+        return [(parked, await desk.events(parked)) for parked in await desk.everywhere(key, service, consumer)]
 
-    parked, events = _at_the_desk(look)
+    found = _at_the_desk(look)
     if as_json:
-        document = parked.model_dump(mode="json") | {"events": [event.model_dump(mode="json") for event in events]}
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
+        items = [
+            parked.model_dump(mode="json") | {"events": [event.model_dump(mode="json") for event in events]}
+            for parked, events in found
+        ]
+        print(json.dumps({"items": items}, indent=2, ensure_ascii=False))
+        return
+    for number, (parked, events) in enumerate(found):
+        print(end="\n" if number else "")
         _show_events(parked, events)
 
 
@@ -61,13 +63,16 @@ def retry(
     consumer: Consumer = None,
     everything: Annotated[bool, typer.Option("--all", help="Retry every parked key.")] = False,
 ) -> None:
-    """Apply what waits, in order, once the cause is mended. Exits with 1 if an event still cannot be applied."""
+    """Apply what waits, in order, once the cause is mended, at each consumer that has parked the key.
+
+    Exits with 1 if an event still cannot be applied.
+    """
     if (key is None) is not everything:
         raise LocalStackError("say what to retry: a KEY that 'crm parked list' shows, or --all")
 
     async def resolve(desk: Desk) -> bool:
         if key is not None:
-            return await _retry(desk, await desk.the_one(key, service, consumer))
+            return all([await _retry(desk, each) for each in await desk.everywhere(key, service, consumer)])
         found = await desk.keys(service, consumer)
         done = [await _retry(desk, each) for each in found.keys]
         if not done:
@@ -89,17 +94,27 @@ def discard(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Give up the first event of a parked key, the one that cannot be applied. It cannot be taken back."""
+    """Give up the first event of a parked key, the one that cannot be applied. It cannot be taken back.
+
+    It is given up at each consumer that has parked the key, if all of them wait for the same event.
+    """
     if not _SHORTEST_REASON <= len(reason.strip()) <= _LONGEST_REASON:
         raise LocalStackError(f"--reason must be {_SHORTEST_REASON} to {_LONGEST_REASON} characters: it is recorded")
     if not yes and not sys.stdin.isatty():
         raise LocalStackError("there is nobody to ask: --yes discards without asking")
-    parked = _at_the_desk(lambda desk: desk.the_one(key, service, consumer))
+    found = _at_the_desk(lambda desk: desk.everywhere(key, service, consumer))
+    if len({parked.first_event for parked in found}) > 1:
+        places = ", ".join(f"{each.service}/{each.consumer}" for each in found)
+        raise LocalStackError(f"other events of {key} wait at {places}: say which with --service and --consumer")
     if not yes:
-        typer.confirm(f"{_what_is_given_up(parked, everything)} Discard for good?", abort=True)
-    done = _at_the_desk(lambda desk: desk.discard(parked, reason.strip(), everything=everything))
-    print(f"{_name(parked)}: {done.discarded} discarded, {done.remaining} remaining")
-    if done.remaining:
+        for parked in found:
+            print(_what_is_given_up(parked, everything))
+        typer.confirm("Discard for good?", abort=True)
+
+    async def give_up(desk: Desk) -> bool:
+        return all([await _discard(desk, parked, reason.strip(), everything) for parked in found])
+
+    if not _at_the_desk(give_up):
         print("'crm parked retry' applies what remains.")
 
 
@@ -121,6 +136,13 @@ async def _retry(desk: Desk, key: ParkedKey) -> bool:
     return not done.remaining
 
 
+async def _discard(desk: Desk, key: ParkedKey, reason: str, everything: bool) -> bool:
+    """Whether nothing remains."""
+    done = await desk.discard(key, reason, everything=everything)
+    print(f"{_name(key)}: {done.discarded} discarded, {done.remaining} remaining")
+    return not done.remaining
+
+
 def _name(key: ParkedKey) -> str:
     return plain(f"{key.service}/{key.consumer} {key.key}", 400)
 
@@ -136,23 +158,15 @@ def _reason(reason: str | None) -> str:
 
 
 def _show_keys(found: Found) -> None:
-    console = Console()
-    if found.keys:
-        console.print(_table(found.keys, datetime.now(UTC)))
-    elif not found.silent:
-        console.print("Nothing is parked.")
+    """Two lines for each key, whole on a terminal of any width: names and keys are there to be copied."""
+    now = datetime.now(UTC)
+    for each in found.keys:
+        events = "1 event" if each.events == 1 else f"{each.events} events"
+        print(_name(each))
+        print(f"  {events}, since {ago(each.parked_at, now)}: {_reason(each.reason)}")
+    if not found.keys and not found.silent:
+        print("Nothing is parked.")
     _tell_silent(found)
-
-
-def _table(keys: list[ParkedKey], now: datetime) -> Table:
-    """A row for each key. On a narrow terminal only the reason wraps: a key is there to be copied."""
-    rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("service", "consumer", "key", "events", "since", "reason"):
-        rows.add_column(heading, overflow="fold", no_wrap=heading != "reason")
-    for each in keys:
-        cells = (each.service, each.consumer, each.key, str(each.events), ago(each.parked_at, now))
-        rows.add_row(*(Text(plain(cell, 300)) for cell in cells), Text(_reason(each.reason)))
-    return rows
 
 
 def _tell_silent(found: Found) -> None:

@@ -34,6 +34,11 @@ class ParkedKey(BaseModel):
     parked_at: datetime
 
     @property
+    def first_event(self) -> tuple[str, str | None, str | None]:
+        """Which event could not be applied, as far as it says."""
+        return self.topic, self.event_type, self.event_id
+
+    @property
     def path(self) -> str:
         steps = (self.service, self.consumer, self.topic, self.key)
         return "/".join((_ROOT, *(quote(step, safe="") for step in steps)))
@@ -102,17 +107,14 @@ class Desk:
         found.keys.sort(key=lambda key: key.parked_at)
         return found
 
-    async def the_one(self, key: str, service: str | None, consumer: str | None) -> ParkedKey:
-        """The one parked key of that name. Raises LocalStackError if there is none, or more than one."""
+    async def everywhere(self, key: str, service: str | None, consumer: str | None) -> list[ParkedKey]:
+        """The key at each consumer that has parked it. Raises LocalStackError if there is none."""
         found = await self.keys(service, consumer)
         named = [each for each in found.keys if each.key == key]
-        if len(named) > 1:
-            places = ", ".join(f"{each.service}/{each.consumer}" for each in named)
-            raise LocalStackError(f"{key} is parked at {places}: say which with --service and --consumer")
         if not named:
             unknown = f"; {', '.join(found.silent)} did not answer" if found.silent else ""
             raise LocalStackError(f"no key {key} is parked there{unknown}: 'crm parked list' shows what is")
-        return named[0]
+        return named
 
     async def events(self, key: ParkedKey) -> list[ParkedEvent]:
         """What waits of a key, in order; the first 200 at most."""
