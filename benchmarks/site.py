@@ -12,11 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 from psycopg.sql import SQL, Identifier
 
-from benchmarks.children import free_port, server
+from benchmarks.children import server
 from benchmarks.cpu import CpuClock
 from crm_events.topics import Topic
 from crm_local.credentials import POSTGRES_SUPERUSER, postgres_password
 from crm_local.plan import INFRASTRUCTURE, Addresses
+from crm_local.ports import free_ports
 from crm_local.stack import Stack
 from crm_platform import kafka, mongo
 from crm_platform.settings import PREFIX
@@ -96,7 +97,7 @@ class Site:
     @asynccontextmanager
     async def server(self, name: str, *module: str) -> AsyncIterator[tuple[int, int]]:
         """A server of a benchmark with the settings of the sales service; yields its port and its process."""
-        port = free_port()
+        (port,) = free_ports(1)
         launch = self.addresses.part("sales").launch()
         environment = {**launch.environment, f"{PREFIX}PORT": str(port)}
         async with server(*module, port=port, log=self.scratch(f"{name}.log"), environment=environment) as pid:

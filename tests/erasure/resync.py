@@ -15,11 +15,10 @@ from pymongo.errors import PyMongoError
 from crm_local.adjusted import adjust, adjustments
 from crm_local.folder import StateFolder
 from crm_local.mongodb import MongoDB
-from crm_local.ports import HOST, is_free
+from crm_local.ports import HOST, free_ports
 from crm_local.process import spawn, stop
 from crm_local.stack import Stack
 
-FIRST_PORT = 35_000
 ELECTION_MS = 1_000
 Client = AsyncMongoClient[dict[str, Any]]
 
@@ -43,7 +42,7 @@ async def resynced(stack: Stack) -> None:
 def _new_member(folder: StateFolder, settings: dict[str, str]) -> MongoDB:
     folder.create()
     adjust(folder, "mongodb", settings)
-    return MongoDB(folder, next(port for port in range(FIRST_PORT, FIRST_PORT + 1_000) if is_free(port)))
+    return MongoDB(folder, *free_ports(1))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import aiohttp
 from door import eventually
 from tests.faults.patience import PATIENCE
 
-from crm_local.ports import HOST, is_free
+from crm_local.ports import HOST, free_ports
 from crm_local.stack import Stack
 
 READY_WITHIN = 60.0 * PATIENCE
@@ -60,7 +60,7 @@ async def member_of(
 ) -> AsyncIterator[Member]:
     """One more ready process of a service, gone in the end."""
     launch = stack.addresses.part(service).launch()
-    port = next(port for port in range(33_000, 34_000) if is_free(port))
+    (port,) = free_ports(1)
     environment = {**launch.environment, "CRM_INSTANCE": instance, "CRM_PORT": str(port), **settings}
     log_file = stack.folder.log(f"{service}-{instance}")
     command = [sys.executable, "-P", "-m", f"crm_{service}", role]

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 from tests.faults.patience import PATIENCE
 
 from crm_local.mongodb import find_mongod
-from crm_local.ports import HOST, is_free
+from crm_local.ports import HOST, free_ports
 
 NAME = "trio"
 MEMBERS = 3
@@ -80,7 +79,7 @@ async def step_down(uri: str, seconds: int) -> None:
 @asynccontextmanager
 async def replica_set(folder: Path) -> AsyncIterator[ReplicaSet]:
     """Three members that elect within seconds, with caches of 256 MB."""
-    ports = _free_ports()
+    ports = free_ports(MEMBERS)
     members = ReplicaSet({port: await asyncio.to_thread(_start, folder / str(port), port) for port in ports})
     try:
         await eventually(lambda: _initiated(ports), "the members take their configuration", within=STARTS_WITHIN)
@@ -129,11 +128,6 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
         )
-
-
-def _free_ports() -> list[int]:
-    first = 34_000 + int(time.monotonic()) % 1_000
-    return [port for port in range(first, first + 100) if is_free(port)][:MEMBERS]
 
 
 @asynccontextmanager

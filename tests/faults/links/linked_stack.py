@@ -13,12 +13,13 @@ from pathlib import Path
 
 import psutil
 from psycopg.conninfo import conninfo_to_dict
-from tests.faults.links.toxiproxy import HOST, Link, Toxiproxy, free_ports
+from tests.faults.links.toxiproxy import HOST, Link, Toxiproxy
 
 from crm_local.errors import LocalStackError, NotReadyError
 from crm_local.kafka import Kafka
 from crm_local.part import Part
 from crm_local.plan import KAFKA_CONTROLLER
+from crm_local.ports import free_ports
 from crm_local.process import spawn, stop
 from crm_local.services import EVENT_STORING, Service, Surroundings
 from crm_local.stack import Stack

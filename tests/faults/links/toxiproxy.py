@@ -4,13 +4,14 @@ A toxic's `stream` is the direction it spoils: downstream is from the server to 
 """
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+
+from crm_local.ports import free_ports
 
 BINARY = Path(__file__).parents[3] / ".tools" / "bin" / "toxiproxy-server"
 HOST = "127.0.0.1"
@@ -118,15 +119,3 @@ async def _until_it_answers(session: aiohttp.ClientSession) -> None:
                     return
             except aiohttp.ClientConnectionError:
                 await asyncio.sleep(0.05)
-
-
-def free_ports(count: int) -> Sequence[int]:
-    """Ports that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -3,7 +3,7 @@
 import json
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from crm_local.errors import LocalStackError
@@ -44,7 +44,7 @@ def assign_ports(file: Path, names: Iterable[str], gateway_port: int) -> dict[st
     for name in names:
         port = kept.get(name)
         usable = port is not None and is_free(port) and port not in chosen.values()
-        chosen[name] = port if usable and port is not None else _pick({*kept.values(), *chosen.values()})
+        chosen[name] = port if usable and port is not None else free_ports(1, but=(*kept.values(), *chosen.values()))[0]
     file.write_text(json.dumps(chosen, indent=2) + "\n")
     return chosen
 
@@ -59,9 +59,16 @@ def read_ports(file: Path) -> dict[str, int]:
         raise LocalStackError(f"{file} does not list ports: remove it and start again") from error
 
 
-def _pick(taken: set[int]) -> int:
-    for _ in range(_ATTEMPTS):
+def free_ports(count: int, but: Collection[int] = ()) -> list[int]:
+    """So many ports on which nobody listens, and which the system gives to no outgoing connection meanwhile.
+
+    Raises LocalStackError if there are none.
+    """
+    found: list[int] = []
+    for _ in range(_ATTEMPTS * count):
+        if len(found) == count:
+            return found
         port = random.choice(_CANDIDATES)  # noqa: S311 - spreads stacks over the range, guards nothing
-        if port not in taken and is_free(port):
-            return port
+        if port not in (*but, *found) and is_free(port):
+            found.append(port)
     raise LocalStackError(f"no free port between {_CANDIDATES.start} and {_CANDIDATES.stop} on {HOST}")

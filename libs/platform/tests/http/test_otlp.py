@@ -9,7 +9,6 @@ from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from socket import socket
 from typing import Any
 
 import aiohttp
@@ -21,6 +20,7 @@ from libs.platform.tests.waiting import eventually, running
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from crm_local.plan import Addresses
+from crm_local.ports import free_ports
 from crm_platform import mongo
 from crm_platform.keyring import Keyring, KeyringFiller
 from crm_platform.sealing import InstallationKey
@@ -83,13 +83,6 @@ async def receiver() -> AsyncIterator[Receiver]:
     await runner.cleanup()
 
 
-def _free_port() -> int:
-    with socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
-
-
 @dataclass
 class SalesProcess:
     """`python -m crm_sales api`, told to trace."""
@@ -149,7 +142,7 @@ async def sales(
         "CRM_MONGODB_URI": addresses.mongodb_uri,
         "CRM_MONGODB_DATABASE": "t_traced_sales",
         "CRM_POSTGRES_URI": postgres_uri,
-        "CRM_PORT": str(_free_port()),
+        "CRM_PORT": str(*free_ports(1)),
         "CRM_OTLP_ENDPOINT": receiver.url,
     }
     process = SalesProcess({**os.environ, **environment, **told}, issuer.token())
