@@ -133,7 +133,7 @@ def _erasures(draw: st.DrawFn, customer: UUID, before: History) -> History:
         contact.erase("carl", ErasureGround.ASKED, at)
         contact.withdraw_erasure("dora", at)
     contact.erase("carl", draw(st.sampled_from(ErasureGround)), at)
-    contact.erase("dora", ErasureGround.ASKED, at)
+    contact.erase("dora", None, at)
     for service, step in draw(st.permutations(ACKNOWLEDGED)):
         contact.acknowledge_erasure(service, step, at)
     first = contact.version - len(contact.pending) + 1

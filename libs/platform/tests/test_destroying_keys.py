@@ -16,11 +16,12 @@ from libs.platform.tests.shop import (
     note_purchase,
 )
 from libs.platform.tests.shop_store import Shop, job, order
+from libs.platform.tests.waiting import eventually
 
 from crm_platform.command import Receipt
 from crm_platform.errors import NotAllowed, Unavailable
 from crm_platform.event_store.application import EventStore
-from crm_platform.event_store.key_ledger import KeyLedger
+from crm_platform.event_store.key_ledger import KeyLedger, destruction
 from crm_platform.sealing import KeyErased
 from crm_platform.work import UnitOfWork
 
@@ -195,6 +196,23 @@ async def test_many_processes_that_erase_and_seal_at_once_agree(open_store: Open
     assert not any([await buy(shop, person) for shop in shops for person in people])
     assert len(shops[0].rows("SELECT 1 FROM destroyed_keys")) == len(people)
     assert shops[0].rows("SELECT 1 FROM subject_keys WHERE key IS NOT NULL") == []
+
+
+async def test_while_a_destruction_is_being_committed_nobody_takes_the_key_for_one_that_stays(
+    shop: Shop, open_store: OpenStore
+) -> None:
+    person = uuid4()
+    await _bought(shop, person)
+    other = await open_store()
+    with psycopg.connect(shop.uri) as erasing:
+        erasing.execute("LOCK TABLE store_events IN EXCLUSIVE MODE")
+        for statement in destruction((person,)):
+            erasing.execute(statement.sql, statement.params)
+        buying = asyncio.create_task(_bought(other, person))
+        await eventually(lambda: bool(shop.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
+
+    with pytest.raises(KeyErased):
+        await buying
 
 
 async def test_keys_that_are_held_seal_and_open_nothing_and_hold_up_nothing_else(shop: Shop) -> None:

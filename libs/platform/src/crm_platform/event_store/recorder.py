@@ -174,9 +174,16 @@ class Recorder(PostgresProcessRecorder):
         return SQL("; ").join(statements)
 
     def destructions(self) -> Destructions:
-        """How often keys were destroyed up to now."""
-        (row,) = self.fetched(_DESTRUCTIONS, ())
-        return Destructions(*row)
+        """How often keys were destroyed up to now; a destruction that is under way is waited for.
+
+        A sequence shows a step before it is committed: whoever counted it then, and looked keys up, would find the key
+        that is being destroyed, and take it for one that was looked up afterwards.
+        """
+        with self.datastore.get_connection() as conn, conn.cursor() as cursor:
+            cursor.execute(self._begin(notify=False, keys=True))
+            found = _last_row(cursor)
+            cursor.execute("COMMIT")
+            return found
 
     @staticmethod
     def _execute(cursor: Any, statement: Statement) -> None:
