@@ -24,7 +24,7 @@ from crm_platform.mongo_transactions import Transactions
 from crm_platform.projection import Projection
 from crm_platform.projection_store import ProjectionStore
 from crm_platform.projector import Projector
-from crm_platform.rebuild.filler import Offsets
+from crm_platform.rebuild.filler import Filled, Offsets
 from crm_platform.rebuild.lanes import Lanes, lanes
 from crm_platform.relay import Relay
 from crm_platform.sealing import InstallationKey
@@ -72,13 +72,26 @@ def reader(projection: Projection) -> RecordReader:
     return RecordReader(REGISTRY, projection.folds, AUTHENTICATOR)
 
 
+class Filling:
+    """Fills a generation as a rebuild does: without indexes, which are built in the end."""
+
+    def __init__(self, store: ProjectionStore, filling: Lanes) -> None:
+        self._store = store
+        self._filling = filling
+
+    async def fill(self, goals: Offsets, filled: Filled) -> None:
+        await self._filling.fill(goals, filled)
+        await self._store.prepare()
+
+
 @asynccontextmanager
-async def filling(projection: Projection, database: mongo.Database, bootstrap: str) -> AsyncIterator[Lanes]:
+async def filling(projection: Projection, database: mongo.Database, bootstrap: str) -> AsyncIterator[Filling]:
     """What fills a read model anew, from the beginning of its topics."""
     generation = Generation(projection)
-    await ProjectionStore(generation, database, Transactions(database, "bench").run).prepare()
+    store = ProjectionStore(generation, database, Transactions(database, "bench").run)
+    await store.prepare(indexed=False)
     async with lanes(generation, database, reader(projection), bootstrap) as started:
-        yield started
+        yield Filling(store, started)
 
 
 async def end_offsets(bootstrap: str, topic: Topic) -> Offsets:

@@ -16,7 +16,7 @@ from crm_events.topics import KEYS
 from crm_platform import kafka
 from crm_platform.authenticity import HEADER as MAC_HEADER
 from crm_platform.authenticity import Authenticator
-from crm_platform.partitioning import key_of, partition_of
+from crm_platform.partitioning import address_of
 from crm_platform.sealing import InstallationKey, SealBrokenError
 
 _DESTROYED = "destroyed"
@@ -48,12 +48,13 @@ class Absent(NamedTuple):
 
 def key_record(key: UUID, owner: str, wrapped: bytes) -> kafka.Outgoing:
     document = orjson.dumps({"owner": owner, "wrapped": wrapped.hex()})
-    return kafka.Outgoing(partition_of(key, KEYS.partitions), key_of(key), document, [])
+    address = address_of(key, KEYS.partitions)
+    return kafka.Outgoing(address.partition, address.key, document, [])
 
 
 def mark(key: UUID, at: datetime, authenticator: Authenticator) -> kafka.Outgoing:
     """The record that says that a key is destroyed."""
-    partition, record_key, value = partition_of(key, KEYS.partitions), key_of(key), orjson.dumps({_DESTROYED: at})
+    (record_key, partition), value = address_of(key, KEYS.partitions), orjson.dumps({_DESTROYED: at})
     mac = authenticator.mac(KEYS.name, partition, 0, 0, _TYPE, record_key, value)
     return kafka.Outgoing(partition, record_key, value, [(MAC_HEADER, mac)])
 

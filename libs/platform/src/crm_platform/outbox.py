@@ -14,8 +14,10 @@ from crm_platform.event_store.mapper import PRIVATE
 from crm_platform.event_store.recorder import Notification
 from crm_platform.event_tracing import traceparent_of
 from crm_platform.kafka import Outgoing
-from crm_platform.partitioning import key_of, partition_of
+from crm_platform.partitioning import address_of
 from crm_platform.tracing import TRACEPARENT
+
+_CONTENT_TYPE = ("content-type", STRUCTURED.encode())
 
 
 class StoreBehindLogError(RuntimeError):
@@ -50,15 +52,15 @@ class Outbox:
         return outgoing
 
     def _record(self, notification: Notification, last: dict[int, int]) -> Outgoing:
-        partition = partition_of(notification.stream, self.topic.partitions)
+        key, partition = address_of(notification.stream, self.topic.partitions)
         position, previous = notification.position, last.get(partition, 0)
         last[partition] = position
-        key, type_name = key_of(notification.stream), notification.topic.encode()
+        type_name = notification.topic.encode()
         mac = self._authenticator.mac(
             self.topic.name, partition, position, previous, type_name, key, notification.state
         )
         headers = [
-            ("content-type", STRUCTURED.encode()),
+            _CONTENT_TYPE,
             ("ce_id", written_id(notification.state) or _id_of(notification)),
             ("ce_type", type_name),
             ("ce_position", b"%d" % position),

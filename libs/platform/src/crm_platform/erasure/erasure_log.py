@@ -14,7 +14,7 @@ from crm_platform import kafka
 from crm_platform.authenticity import HEADER as MAC_HEADER
 from crm_platform.authenticity import Authenticator
 from crm_platform.inbound import NO_LINK
-from crm_platform.partitioning import key_of, partition_of
+from crm_platform.partitioning import address_of
 
 
 class Cause(NamedTuple):
@@ -59,8 +59,8 @@ class ErasureLog:
             causation=cause.event,
             data=record,
         )
-        key, value = key_of(record.contact_id), orjson.dumps(to_document(written))
-        partition, type_name = partition_of(record.contact_id, ERASURES.partitions), record.type_name().encode()
+        key, partition = address_of(record.contact_id, ERASURES.partitions)
+        value, type_name = orjson.dumps(to_document(written)), record.type_name().encode()
         mac = self._authenticator.mac(ERASURES.name, partition, *NO_LINK, type_name, key, value)
         headers = [
             ("content-type", STRUCTURED.encode()),
