@@ -18,7 +18,8 @@ Attribute = str | int | float | bool | None
 def names_an_adapter(source: str) -> str:
     """The CloudEvents `source` of an adapter; raises ValueError for one that is the platform's own."""
     if source.startswith("/crm/"):
-        raise ValueError("/crm/ and what begins with it are the platform's own: name the adapter, as /adapters/mail")
+        # It repeats nothing of what was sent, or a problem document would keep the reason back.
+        raise ValueError("a source that begins so is one of the platform's own: name the adapter, as /adapters/mail")
     return source
 
 
